@@ -1,0 +1,144 @@
+"""What every program inside a host shares: the event lines, the ready mark, the barrier, the stop.
+
+A program (server, fleet, capture sidecar, host keeper) talks to whoever started it in three ways only, so that the
+same program works under Docker on another machine, under a namespace engine, and by hand in a terminal:
+
+- **standard output** carries events, one JSON object a line: `{"event": "ready", "t_ns": 1700000000000000000, ...}`.
+  `t_ns` is CLOCK_REALTIME. Text for people goes to standard error.
+- **signals** come in: SIGUSR1 opens the next barrier, SIGTERM (or SIGINT) means stop: finish, write results, exit 0;
+  SIGUSR2 asks for a `usage` event.
+- **files** in the folder `$LAB_OUT` are the results; `<program>.ready` there is the ready mark a health check looks for.
+
+Barriers: with `LAB_BARRIER=signal` a program waits at each barrier for one SIGUSR1; otherwise (by hand) it goes on at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+def out_folder() -> Path:
+    """The folder for results: `$LAB_OUT`, or the current folder by hand."""
+    return Path(os.environ.get("LAB_OUT", "."))
+
+
+def emit(event: str, **fields: Any) -> None:
+    """Write one event line to standard output, whole and at once (a pipe takes up to 4096 bytes atomically)."""
+    line = json.dumps({"event": event, "t_ns": time.time_ns(), **fields}, separators=(",", ":")) + "\n"
+    os.write(sys.stdout.fileno(), line.encode())
+
+
+def say(text: str) -> None:
+    """Write a line for people to standard error."""
+    os.write(sys.stderr.fileno(), f"{text}\n".encode())
+
+
+def ready(program: str, **fields: Any) -> None:
+    """Declare that the program is armed: the event, and the mark a health check looks for."""
+    (out_folder() / f"{program}.ready").touch()
+    emit("ready", program=program, **fields)
+
+
+def write_result(program: str, result: Event) -> None:
+    """Store the program's result as `<program>.json` in the out folder and emit it as the event `result`."""
+    target = out_folder() / f"{program}.json"
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.rename(target)
+    emit("result", program=program, **result)
+
+
+class Signals:
+    """The stop and the barriers, usable from a blocking program and from an event loop alike.
+
+    Handlers only count; `wakeup_fd` becomes readable whenever a signal arrived, so that a program may put it beside
+    its sockets in any multiplexer. Create it once, in the main thread, before any worker is forked.
+    """
+
+    def __init__(self, *, on_stop: Callable[[], None] | None = None) -> None:
+        self.stopping = False
+        self._opened = 0
+        self._on_stop = on_stop
+        self.wakeup_fd, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGUSR1, self._open)
+        signal.signal(signal.SIGUSR2, self._usage)
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        self.stopping = True
+        if self._on_stop is not None:
+            self._on_stop()
+
+    def _open(self, _signal: int, _frame: object) -> None:
+        self._opened += 1
+
+    def _usage(self, _signal: int, _frame: object) -> None:
+        emit("usage", **usage())
+
+    def clear_wakeup(self) -> None:
+        """Empty `wakeup_fd` after a multiplexer reported it."""
+        try:
+            while os.read(self.wakeup_fd, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def barrier_open(self) -> bool:
+        """Pass the next barrier if it is open: True, and that opening is used up."""
+        if os.environ.get("LAB_BARRIER") != "signal":
+            return True
+        if self._opened:
+            self._opened -= 1
+            return True
+        return False
+
+    def wait_barrier(self) -> bool:
+        """Wait for the next barrier; False if the stop came first."""
+        while not self.stopping:
+            if self.barrier_open():
+                return True
+            self.wait()
+        return False
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Sleep until a signal arrives, or `timeout_s` has passed."""
+        select.select([self.wakeup_fd], [], [], timeout_s)
+        self.clear_wakeup()
+
+
+def raise_descriptor_limit() -> int:
+    """Lift this process's soft descriptor limit to the hard one; returns it (RLIMIT_NOFILE)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def usage() -> Event:
+    """What this process and its ended children have used so far, from getrusage(2) and /proc/self."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    return {
+        "pid": os.getpid(),
+        "cpu_user_ns": round((own.ru_utime + children.ru_utime) * 1e9),
+        "cpu_system_ns": round((own.ru_stime + children.ru_stime) * 1e9),
+        "voluntary_switches": own.ru_nvcsw + children.ru_nvcsw,
+        "involuntary_switches": own.ru_nivcsw + children.ru_nivcsw,
+        "rss_bytes": int(status["VmRSS"].split()[0]) * 1024,
+        "rss_peak_bytes": int(status["VmHWM"].split()[0]) * 1024,
+        "threads": int(status["Threads"]),
+        "descriptors": len(os.listdir("/proc/self/fd")) - 1,
+    }
