@@ -5,11 +5,12 @@ same program works under Docker on another machine, under a namespace engine, an
 
 - **standard output** carries events, one JSON object a line: `{"event": "ready", "t_ns": 1700000000000000000, ...}`.
   `t_ns` is CLOCK_REALTIME. Text for people goes to standard error.
-- **signals** come in: SIGUSR1 opens the next barrier, SIGTERM (or SIGINT) means stop: finish, write results, exit 0;
-  SIGUSR2 asks for a `usage` event.
-- **files** in the folder `$LAB_OUT` are the results; `<program>.ready` there is the ready mark a health check looks for.
+- **signals** come in: SIGUSR1 opens the next barrier, SIGTERM (or SIGINT) means stop: finish, write results, exit
+  0; SIGUSR2 asks for a `usage` event.
+- **files** in the folder `$LAB_OUT` are the results; `<program>.ready` there is the ready mark a health check wants.
 
-Barriers: with `LAB_BARRIER=signal` a program waits at each barrier for one SIGUSR1; otherwise (by hand) it goes on at once.
+Barriers: with `LAB_BARRIER=signal` a program waits at each barrier for one SIGUSR1; otherwise (by hand) it goes on at
+once.
 """
 
 from __future__ import annotations
