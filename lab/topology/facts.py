@@ -1,0 +1,33 @@
+"""What a machine allows, as an engine found it: the planner's only knowledge of the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Limits and identity of the machine that an engine would build hosts on; probed, never assumed."""
+
+    engine: str
+    """`compose`, `netns` or `swarm`."""
+    engine_version: str
+    """For people and the manifest, e.g. `Docker 28.2.2, docker compose 2.26.1`."""
+    kernel: str
+    """`uname -r` where the hosts run."""
+    architecture: str
+    """`uname -m` where the hosts run."""
+    cpus: int
+    memory_bytes: int
+    nofile_hard: int
+    """Descriptors one process inside a host may hold (RLIMIT_NOFILE, hard)."""
+    pids_max: int
+    """Processes and threads all hosts together may have."""
+    conntrack_max: int | None
+    """Connections that connection tracking on the hosts' path can hold; None where nothing tracks them."""
+    port_range: tuple[int, int]
+    """Default ephemeral ports of a new host, both ends included (net.ipv4.ip_local_port_range)."""
+    taken_subnets: tuple[str, ...]
+    """IPv4 subnets that routes and networks of the machine use already."""
+    missing: tuple[str, ...] = ()
+    """Kernel features a scenario might want and this machine lacks, by name, e.g. `netem`, `io_uring`."""
