@@ -1,0 +1,92 @@
+"""The measures: every quantity that an expectation may name, with its unit, its meaning, and where it comes from.
+
+A leaf module, so that a scenario can be checked before anything runs and a verdict can be judged after everything ran,
+both from the same list. A name ending in `.*` stands for a family: `teardown.*` covers `teardown.fin4`, `teardown.reset`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["count", "ns", "bytes", "per_s", "ratio"]
+Source = Literal["fleet", "server", "capture", "packets", "counters", "latency"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One quantity, or one family of quantities."""
+
+    name: str
+    unit: Unit
+    source: Source
+    """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of the
+    capture at one host (unknown where the capture lost anything); `counters`: the kernel's; `latency`: the fleet's log."""
+    meaning: str
+
+
+def _all() -> tuple[Measure, ...]:
+    def measure(name: str, unit: Unit, meaning: str) -> Measure:
+        prefix = name.split(".")[0]
+        source: Source = (
+            {"fleet": "fleet", "server": "server", "capture": "capture", "counter": "counters", "latency": "latency"}  # type: ignore[assignment]
+        ).get(prefix, "packets")
+        return Measure(name=name, unit=unit, source=source, meaning=meaning)
+
+    return (
+        measure("fleet.opened", "count", "connections the clients established"),
+        measure("fleet.open_at_once", "count", "the most connections open at the same moment, over all fleet hosts"),
+        measure("fleet.answered", "count", "connections with at least one complete answer"),
+        measure("fleet.closed", "count", "connections the clients closed in an orderly way"),
+        measure("fleet.errors", "count", "connections that failed, of any kind: refused, timed out, reset"),
+        measure("fleet.error.*", "count", "connections that failed with one errno, e.g. `fleet.error.ECONNREFUSED`"),
+        measure("fleet.sent", "count", "messages sent"),
+        measure("fleet.received", "count", "complete answers received"),
+        measure("fleet.wrong_answers", "count", "answers whose content was not what the handler should give"),
+        measure("fleet.not_started", "count", "arrivals the generator planned and could not start"),
+        measure("fleet.lost", "count", "datagrams sent and never answered"),
+        measure("fleet.duplicated", "count", "datagrams answered more than once"),
+        measure("fleet.reordered", "count", "datagrams whose number is below the highest already received (RFC 4737)"),
+        measure("server.accepted", "count", "connections the server accepted"),
+        measure("server.open_peak", "count", "the most connections the server held at once"),
+        measure("server.messages", "count", "messages the server handled"),
+        measure("server.aborted", "count", "connections that ended by a reset, as the server saw them"),
+        measure("server.cpu", "ns", "CPU time of the server's processes, user and system"),
+        measure("server.cpu_per_message", "ns", "CPU time of the server's processes for each message it handled"),
+        measure("server.*", "count", "any other number in the server's result, e.g. `server.accept_errors`"),
+        measure("capture.packets", "count", "packets in the capture file"),
+        measure("capture.dropped", "count", "packets the recorder lost, by the kernel's count"),
+        measure("capture.unreconciled", "count", "segments on which the kernel's counters and the capture disagree"),
+        measure("connections", "count", "TCP connections (incarnations) in the capture"),
+        measure("handshake.complete", "count", "connections with a complete handshake"),
+        measure("handshake.incomplete", "count", "connections without one, for any reason"),
+        measure("handshake.*", "count", "incomplete handshakes of one reason, e.g. `handshake.refused`"),
+        measure("teardown.orderly", "count", "connections closed by FINs from both sides: fin4, fin3 and simultaneous"),
+        measure("teardown.*", "count", "connections with one kind of teardown, e.g. `teardown.fin3`, `teardown.reset`"),
+        measure("reset.*", "count", "connections ended by one kind of reset, e.g. `reset.abort`"),
+        measure("closer.*", "count", "connections whose active closer is `orig`, `resp` or `both`"),
+        measure("answered", "count", "connections with payload from both sides in the capture"),
+        measure("retransmissions", "count", "segments sent again, both directions"),
+        measure("zero_windows", "count", "segments that announced a zero window, both directions"),
+        measure("packets", "count", "packets in the capture that the analysis read"),
+        measure("datagrams", "count", "UDP datagrams in the capture"),
+        measure("latency.connect.*", "ns", "time to connect: `p50`, `p90`, `p99`, `p99.9`, `max`, `min`"),
+        measure("latency.service.*", "ns", "sent to answered: `p50`, `p90`, `p99`, `p99.9`, `max`, `min`"),
+        measure("latency.response.*", "ns", "planned to answered, stalls included: `p50` ... `max`"),
+        measure("counter.*", "count", "growth of a kernel counter of one host, e.g. `counter.TcpExt.ListenOverflows`"),
+    )
+
+
+MEASURES: tuple[Measure, ...] = _all()
+
+
+def find(name: str) -> Measure | None:
+    """Return the measure of that name, or the most specific family it belongs to; None if there is none."""
+    best: Measure | None = None
+    for measure in MEASURES:
+        if measure.name == name:
+            return measure
+        family = measure.name.removesuffix("*")
+        if measure.name.endswith(".*") and name.startswith(family) and len(name) > len(family):
+            best = measure
+    return best

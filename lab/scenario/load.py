@@ -1,0 +1,183 @@
+"""YAML -> Scenario: every problem at once, each with file, line and key.
+
+Goes in: a file and overrides (`--set fleet.connections=200`). Comes out: a validated Scenario, or ScenarioInvalid with
+all that is wrong, in the order of the file. Nothing is guessed and nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lab.errors import Problem, ScenarioInvalid
+from lab.scenario.check import contradictions
+from lab.scenario.schema import TAG, Scenario
+from lab.scenario.yaml_positions import Document, dotted, read_yaml
+from lab.scenario.yaml_positions import Path as KeyPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A scenario with where it came from."""
+
+    name: str
+    """The file's name without `.yaml`."""
+    file: Path
+    scenario: Scenario
+    data: dict[str, Any]
+    """The YAML as resolved: with the overrides, before units were parsed. What `scenario.yaml` of a run holds."""
+
+    def to_yaml(self) -> str:
+        """Return the resolved scenario as YAML that `lab run` takes."""
+        return yaml.safe_dump(self.data, sort_keys=False, allow_unicode=True, width=120)
+
+
+def load(file: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read and validate a scenario.
+
+    Raises ScenarioInvalid with every problem of the file and of the overrides.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioInvalid(Problem(file=str(file), line=1, key="", what=f"cannot be read: {error}")) from error
+    document = read_yaml(text, str(file))
+    if document.problems:
+        raise ScenarioInvalid(*document.problems)
+    if not isinstance(document.data, dict):
+        what = f"not a scenario, got {type(document.data).__name__}; a mapping with title, hosts, server and fleet"
+        raise ScenarioInvalid(Problem(file=str(file), line=1, key="", what=what))
+    origins = _apply(document, overrides, str(file))
+    scenario = _validate(document, str(file), origins)
+    return Loaded(name=file.stem, file=file, scenario=scenario, data=document.data)
+
+
+def _apply(document: Document, overrides: Sequence[str], file: str) -> dict[KeyPath, str]:
+    """Set each `path=value` in the document's data; return which path came from which override."""
+    origins: dict[KeyPath, str] = {}
+    problems: list[Problem] = []
+    for override in overrides:
+        text, equals, value_text = override.partition("=")
+        path = _parse_path(text.strip())
+        if not equals or not path:
+            what = f"not an override, got {override!r}; write path=value, e.g. fleet.connections=200"
+            problems.append(Problem(file=file, line=1, key=f"--set {override}", what=what))
+            continue
+        try:
+            value = yaml.safe_load(value_text)
+        except yaml.YAMLError as error:
+            what = f"not a YAML value, got {value_text!r}: {error}"
+            problems.append(Problem(file=file, line=document.line_of(path), key=dotted(path), what=what))
+            continue
+        at: Any = document.data
+        for depth, part in enumerate(path[:-1]):
+            if isinstance(at, list) and isinstance(part, int) and part < len(at):
+                at = at[part]
+            elif isinstance(at, dict) and not isinstance(part, int):
+                at = at.setdefault(part, {})
+            else:
+                at = None
+            if not isinstance(at, dict | list):
+                what = f"--set {override}: there is nothing at `{dotted(path[: depth + 1])}` to set a key in"
+                problems.append(Problem(file=file, line=document.line_of(path), key=dotted(path), what=what))
+                break
+        else:
+            last = path[-1]
+            if (isinstance(at, list) and isinstance(last, int) and last < len(at)) or (
+                isinstance(at, dict) and isinstance(last, str)
+            ):
+                at[last] = value
+                origins[path] = override
+            else:
+                what = f"--set {override}: no such item; the list has {len(at)}"
+                problems.append(Problem(file=file, line=document.line_of(path), key=dotted(path), what=what))
+    if problems:
+        raise ScenarioInvalid(*problems)
+    return origins
+
+
+def _parse_path(text: str) -> KeyPath:
+    """`fleet.phases[2].duration` -> ("fleet", "phases", 2, "duration"); also `fleet.phases.2`; sysctls keep dots.
+
+    A sysctl's name has dots of its own: everything after `sysctls.` is one key.
+    """
+    head, sysctls, name = text.partition(".sysctls.")
+    parts: list[str | int] = []
+    for piece in re.findall(r"[^.\[\]]+", head):
+        parts.append(int(piece) if piece.isdigit() else piece)
+    return (*parts, "sysctls", name) if sysctls else tuple(parts)
+
+
+def _validate(document: Document, file: str, origins: dict[KeyPath, str]) -> Scenario:
+    def problem(path: KeyPath, what: str, hint: str | None) -> Problem:
+        for set_path, override in origins.items():
+            if path[: len(set_path)] == set_path:
+                what += f" (from --set {override})"
+        return Problem(file=file, line=document.line_of(path), key=dotted(path), what=what, hint=hint)
+
+    try:
+        scenario = Scenario.model_validate(document.data)
+    except ValidationError as error:
+        problems = [problem(*_explain(details)) for details in error.errors(include_url=False)]
+        raise ScenarioInvalid(*sorted(problems, key=lambda p: p.line)) from None
+    found = [problem(c.path, c.what, c.hint) for c in contradictions(scenario)]
+    if found:
+        raise ScenarioInvalid(*sorted(found, key=lambda p: p.line))
+    return scenario
+
+
+def _explain(details: ErrorDetails) -> tuple[KeyPath, str, str | None]:
+    """Turn one pydantic error into path, what, hint, in the lab's words."""
+    path: KeyPath = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith(TAG)))
+    kind, got, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == "extra_forbidden":
+        allowed = sorted(_keys_at(details["loc"][:-1]))
+        close = difflib.get_close_matches(str(path[-1]), allowed, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else None
+        return path, f"unknown key, got {path[-1]!r}; allowed: {', '.join(allowed)}", hint
+    if kind == "missing":
+        return path, "missing; the key is required", None
+    if kind == "union_tag_invalid":
+        tag = str(context["tag"]).removeprefix(TAG)
+        allowed_tags = [t.strip("' ").removeprefix(TAG) for t in str(context["expected_tags"]).split(",")]
+        return path, f"unknown phase, got {tag!r}; allowed: {', '.join(allowed_tags)}", None
+    if kind == "union_tag_not_found":
+        return path, f"not a phase, got {got!r}; a mapping with `phase: connect`, hold, load, ..., drain", None
+    if kind == "value_error":
+        return path, str(context["error"]), None
+    if kind == "string_pattern_mismatch":
+        return path, f"not allowed, got {got!r}; it must match {context['pattern']}", None
+    message = details["msg"][0].lower() + details["msg"][1:]
+    shown = repr(got) if len(repr(got)) < 80 else repr(got)[:77] + "..."
+    return path, f"{message}, got {shown}", None
+
+
+def _keys_at(location: Sequence[str | int]) -> set[str]:
+    """Return the keys that the part of the schema at a pydantic error location allows."""
+    part: Any = Scenario
+    for step in location:
+        part = _step(part, step)
+    return set(part.model_fields) if isinstance(part, type) and issubclass(part, BaseModel) else set()
+
+
+def _step(part: Any, step: str | int) -> Any:
+    """Follow one step of an error location through types: a field, a list item, a mapping's value, a union's tag."""
+    if isinstance(part, type) and issubclass(part, BaseModel):
+        part = part.model_fields[str(step)].annotation
+    elif isinstance(step, str) and step.startswith(TAG):
+        for choice in part.__args__ if hasattr(part, "__args__") else ():
+            if any(getattr(meta, "tag", None) == step for meta in getattr(choice, "__metadata__", ())):
+                part = choice
+    elif hasattr(part, "__args__"):
+        part = part.__args__[-1]
+    while hasattr(part, "__metadata__"):
+        part = part.__origin__
+    return part

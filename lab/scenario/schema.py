@@ -1,0 +1,260 @@
+"""What a scenario may say: its types, their defaults and their meaning.
+
+The JSON Schema that editors use (`scenarios/scenario.schema.json`) is generated from these types (`lab schema`), and so
+is the reference of keys. What a single value may be stands here; what contradicts what stands in `check.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from lab.scenario.quantities import Bytes, Count, DurationNs, Name, Rate, SysctlValue
+
+
+class Part(BaseModel):
+    """The base of every part: unknown keys are refused, values never change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Network(Part):
+    """One Ethernet segment."""
+
+    subnet: str = "auto"
+    """IPv4 in CIDR form, or `auto`: one that collides with nothing on this machine."""
+    mtu: int = Field(default=1500, ge=576, le=9000)
+    """Largest IP packet, in bytes."""
+
+
+class Host(Part):
+    """A network stack of its own, or a group of equal ones: `count: 4` of `client` gives client-1 to client-4."""
+
+    count: int = Field(default=1, ge=1, le=200)
+    networks: list[Name] = Field(default_factory=lambda: ["lan"], min_length=1)
+    """The networks it is joined to, in the order of its interfaces eth0, eth1, ..."""
+    sysctls: dict[str, SysctlValue] = Field(default_factory=dict)
+    """Kernel settings of its network stack, e.g. `net.core.somaxconn: 4096`; only names under `net.`."""
+    nofile: Count | None = None
+    """Descriptors one process may hold; default: what the machine gives."""
+    cpus: float | None = Field(default=None, gt=0)
+    """At most this many CPUs for each of its programs; default: no limit."""
+    memory: Bytes | None = None
+    """At most this much memory for each of its programs; default: no limit."""
+    offloads: Literal["off", "on"] | None = None
+    """Segmentation, receive and checksum offloads of its interfaces; default: off where it is captured, else on.
+    With them on, a capture shows super-segments of up to 64 KiB that no wire would carry."""
+
+
+class Server(Part):
+    """The server under study."""
+
+    host: Name = "server"
+    model: str = "epoll"
+    """The I/O model; `lab list` shows them all."""
+    port: int = Field(default=9000, ge=1, le=65535)
+    backlog: Count = 4096
+    """Of listen(2): connections that may wait for accept; the kernel caps it at net.core.somaxconn."""
+    workers: int | Literal["auto"] = "auto"
+    """Processes, each with its own listener on the same port (SO_REUSEPORT). `auto`: as few as the descriptor limit
+    allows."""
+    pool: int | None = Field(default=None, ge=1)
+    """Threads or processes of a pool model; default: the model's own."""
+    handler: str = "upper"
+    """What it does with a message: upper, echo, discard, cpu:1ms, sleep:10ms, burst:10, respond:4KiB."""
+    recv_size: Bytes = 65536
+    """The buffer it gives each recv(2)."""
+    socket_options: dict[str, int | bool] = Field(default_factory=dict)
+    """Options of each accepted connection: nodelay, cork, quickack, keepalive, rcvbuf, sndbuf, linger, ..."""
+
+
+class Connect(Part):
+    """How the fleet opens its connections."""
+
+    rate: Rate | None = None
+    """Connections started per second, all fleet hosts together; default: as fast as `in_flight` allows."""
+    in_flight: Count = 256
+    """Most connects under way at once, in one worker."""
+    timeout: DurationNs = 10_000_000_000
+    """After this a connect has failed with ETIMEDOUT."""
+
+
+class Message(Part):
+    """What the clients say."""
+
+    size: Bytes = 64
+    """Payload of a message, without framing."""
+    framing: str = "none"
+    """How a message's end is found: none, fixed:64, delimiter:\\n, length, json-header, http. Server and fleet share it."""
+    answer: Bytes | None = None
+    """Size of an answer where the framing cannot tell; default: as large as the message."""
+    check: bool = True
+    """Compare each answer with what the handler should give."""
+
+
+class ConnectPhase(Part):
+    """Open all connections."""
+
+    phase: Literal["connect"]
+
+
+class HoldPhase(Part):
+    """All connections stay open and silent."""
+
+    phase: Literal["hold"]
+    duration: DurationNs
+
+
+class ClosedLoad(Part):
+    """Closed model: each connection sends its next message when the last one was answered. Hides stalls: compare
+    service time with response time."""
+
+    phase: Literal["load"]
+    model: Literal["closed"] = "closed"
+    messages: Count | None = None
+    """Messages each active connection sends; or give `duration`."""
+    duration: DurationNs | None = None
+    think: DurationNs = 0
+    """Pause between an answer and the next message."""
+    active: float = Field(default=1.0, gt=0, le=1)
+    """Share of the connections that send; the others stay idle."""
+    concurrency: Count | None = None
+    """Most requests in flight at once, over all fleet hosts; default: one a connection."""
+    pipeline: int = Field(default=1, ge=1)
+    """Messages a connection may have unanswered."""
+
+
+class OpenLoad(Part):
+    """Open model: messages arrive at a set rate, whether or not the server keeps up."""
+
+    phase: Literal["load"]
+    model: Literal["open"]
+    rate: Rate
+    """Messages per second, all fleet hosts together."""
+    duration: DurationNs
+    active: float = Field(default=1.0, gt=0, le=1)
+
+
+class ChurnPhase(Part):
+    """Short connections at a set rate: connect, `messages` exchanges, close."""
+
+    phase: Literal["churn"]
+    rate: Rate
+    duration: DurationNs
+    messages: Count = 1
+
+
+class BurstPhase(Part):
+    """Each connection sends messages back to back without waiting for answers."""
+
+    phase: Literal["burst"]
+    messages: Count
+    gap: DurationNs = 0
+    """Pause between two sends of one connection."""
+
+
+class SlowReadPhase(Part):
+    """Each connection sends and then reads its answers slowly: back-pressure."""
+
+    phase: Literal["slow-read"]
+    messages: Count = 1
+    read_rate: Bytes
+    """Bytes per second that a connection reads."""
+    duration: DurationNs
+
+
+class DrainPhase(Part):
+    """Close all connections."""
+
+    phase: Literal["drain"]
+
+
+def _phase_tag(value: Any) -> str | None:
+    """Tell the phases apart by `phase`, and the two models of `load` by `model`."""
+    get = value.get if isinstance(value, dict) else lambda key, default=None: getattr(value, key, default)
+    phase = get("phase", None)
+    if phase == "load":
+        return f"{TAG}{get('model', 'closed')}-load"
+    return f"{TAG}{phase}" if isinstance(phase, str) else None
+
+
+TAG = "phase:"
+"""Opens the tags that pydantic puts into the place of an error; no key looks like that."""
+
+Phase = Annotated[
+    Annotated[ConnectPhase, Tag("phase:connect")]
+    | Annotated[HoldPhase, Tag("phase:hold")]
+    | Annotated[ClosedLoad, Tag("phase:closed-load")]
+    | Annotated[OpenLoad, Tag("phase:open-load")]
+    | Annotated[ChurnPhase, Tag("phase:churn")]
+    | Annotated[BurstPhase, Tag("phase:burst")]
+    | Annotated[SlowReadPhase, Tag("phase:slow-read")]
+    | Annotated[DrainPhase, Tag("phase:drain")],
+    Discriminator(_phase_tag),
+]
+
+
+class Fleet(Part):
+    """The clients, as a whole."""
+
+    hosts: Name = "client"
+    """The host group they run in; the connections are shared out evenly."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    connections: Count
+    workers: int | Literal["auto"] = "auto"
+    """Processes on each fleet host. `auto`: as few as the descriptor limit allows."""
+    connect: Connect = Connect()
+    message: Message = Message()
+    phases: list[Phase] = Field(min_length=1)
+    """What the fleet does, in order; all fleet hosts change phase together."""
+    close: Literal["fin", "rst", "half"] = "fin"
+    """How a connection is closed: close(2); close with SO_LINGER 0 (abort); shutdown(SHUT_WR), read to the end, close."""
+    socket_options: dict[str, int | bool] = Field(default_factory=dict)
+
+
+class Capture(Part):
+    """A capture sidecar on one host, or on each host of a group."""
+
+    host: Name
+    filter: str = ""
+    """pcap-filter(7), e.g. `tcp port 9000`; default: everything."""
+    snaplen: Bytes = 262_144
+    """Bytes kept of each packet."""
+    ring: Bytes = 64 << 20
+    """Kernel memory between the network and the disk."""
+    max_size: Bytes = 8 << 30
+    """The file ends here; what came later is lost, and said so."""
+
+
+class Expectation(Part):
+    """One thing that must be true. Compared with a number with its unit, or with the scenario's own key, e.g.
+    `equal: fleet.connections`."""
+
+    what: str
+    """A measure: `lab show --measures` lists them. With `query`: a sentence that says what the number is."""
+    at: Name | None = None
+    """The host whose capture or counters are asked; default: the server's host."""
+    query: str | None = None
+    """SQL over the run's tables (packets, connections, flows, latency) that gives one number."""
+    equal: int | float | str | None = None
+    at_least: int | float | str | None = None
+    at_most: int | float | str | None = None
+    because: str | None = None
+    """Why it must be so."""
+
+
+class Scenario(Part):
+    """One lab session: hosts, a server, a fleet, captures, and what must be true at the end."""
+
+    title: str = Field(min_length=1, max_length=100)
+    lesson: str = ""
+    """What to predict, what to look at, why it is so."""
+    seed: int = Field(default=1, ge=0)
+    """Of every random choice: payloads, order, arrival times."""
+    networks: dict[Name, Network] = Field(default_factory=lambda: {"lan": Network()})
+    hosts: dict[Name, Host] = Field(min_length=1)
+    server: Server
+    fleet: Fleet
+    capture: list[Capture] = Field(default_factory=list)
+    expect: list[Expectation] = Field(default_factory=list)

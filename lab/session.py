@@ -1,0 +1,389 @@
+"""One run: plan, up, ready barrier, traffic phase by phase, drain, collect, always down.
+
+The session knows no container and no namespace: it drives an `Engine` and reads the programs' events. The order is
+what makes the evidence whole:
+
+1. hosts up; captures, server and fleets started; everybody reports ready before the first packet;
+2. the kernel's counters are read in each host;
+3. each phase begins at a barrier that all fleet hosts pass together, and ends when the last one has reported;
+4. the server drains and ends; the hosts are watched until the kernel's counters stand still;
+5. the counters are read again, and only then are the captures stopped, which drain their rings first;
+6. everything is collected, and everything the run created is removed, whatever happened before.
+
+A program that ends early, or does not report in time, fails the run with its last words.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from lab import units
+from lab.engines import Engine, News, SubnetTaken
+from lab.errors import LabError, RunFailed
+from lab.manifest import write_manifest
+from lab.progress import Progress
+from lab.scenario.load import Loaded
+from lab.scenario.traffic import phase_budget_ns
+from lab.store import Run
+from lab.topology import Facts, Topology
+from lab.topology.plan import plan
+
+READY_TIMEOUT_S = 60.0
+"""A program that has not reported ready by then never will: containers start in seconds even on slow disks."""
+STOP_TIMEOUT_S = 120.0
+"""A capture of gigabytes is converted within this; a server has drained long before."""
+QUIET_INTERVAL_S = 0.1
+"""The kernel's counters must not move for this long before the captures are stopped."""
+QUIET_TIMEOUT_S = 5.0
+"""A network that is not quiet by then (retransmissions into nowhere) is stopped all the same; the verdict sees it."""
+SUBNET_TRIES = 8
+
+QUIET_COUNTERS = ("Tcp.InSegs", "Tcp.OutSegs", "Udp.InDatagrams", "Udp.OutDatagrams")
+
+
+@dataclass(kw_only=True)
+class _Heard:
+    """What one program has said so far."""
+
+    ready: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+    phases_ended: int = 0
+    counters: list[dict[str, Any]] = field(default_factory=list)
+    usages: list[dict[str, Any]] = field(default_factory=list)
+    exit_code: int | None = None
+    last_words: list[str] = field(default_factory=list)
+
+
+class Session:
+    """Drives one run on one engine. `execute` does it all; `bring_up` and `bring_down` are its two halves for `lab up`."""
+
+    def __init__(self, loaded: Loaded, engine: Engine, run: Run, progress: Progress) -> None:
+        self.loaded = loaded
+        self.engine = engine
+        self.run = run
+        self.progress = progress
+        self.timing_s: dict[str, float] = {}
+        self.topology: Topology | None = None
+        self._heard: dict[str, _Heard] = defaultdict(_Heard)
+        self._logs: dict[str, Any] = {}
+
+    # --- the whole -----------------------------------------------------------------------------------------------
+
+    def execute(self) -> None:
+        """Run the scenario and leave its results in the run folder; nothing of it is left on the machine.
+
+        Raises LabError; KeyboardInterrupt passes through after everything has been removed.
+        """
+        try:
+            self.bring_up(with_fleet=True)
+            with self._timed("traffic"):
+                self._traffic()
+            with self._timed("drain"):
+                self._stop_programs()
+            with self._timed("collect"):
+                self._collect()
+        except LabError:
+            self._salvage()
+            raise
+        finally:
+            self.bring_down()
+
+    def bring_up(self, *, with_fleet: bool) -> None:
+        """Plan, create the hosts, start the programs, wait until all are ready; the counters are read once."""
+        self.progress.stage(f"{self.engine.name}: looking at this machine")
+        with self._timed("plan"):
+            facts = self.engine.facts()
+            self.topology = plan(self.loaded, facts)
+        with self._timed("prepare"):
+            self.progress.stage("images")
+            identities = self.engine.prepare(self.topology, self.progress.say)
+        with self._timed("up"):
+            self._create_hosts(facts)
+        assert self.topology is not None
+        write_manifest(self.run, self.loaded, facts, self.topology, identities)
+        with self._timed("ready"):
+            programs = [p for p in self.topology.programs if p.role != "host" and (with_fleet or p.role != "fleet")]
+            self.progress.stage(f"starting {len(programs)} programs")
+            self.engine.start(programs)
+            names = [p.name for p in (*self.topology.of_role("host"), *programs)]
+            self._wait(names, lambda heard: heard.ready is not None, READY_TIMEOUT_S, "ready")
+            self._read_counters()
+
+    def bring_down(self) -> None:
+        """Remove everything the run created. A Ctrl-C meanwhile waits until it is done."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with self._timed("down"):
+                self.progress.stage("removing the hosts")
+                self.engine.down()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            for log in self._logs.values():
+                log.close()
+            self._logs.clear()
+
+    def stop_and_collect(self) -> None:
+        """End the programs of a lab that `lab up` left running, and take their results."""
+        with self._timed("drain"):
+            self._stop_programs()
+        with self._timed("collect"):
+            self._collect()
+
+    # --- stages --------------------------------------------------------------------------------------------------
+
+    def _create_hosts(self, facts: Facts) -> None:
+        assert self.topology is not None
+        for attempt in range(SUBNET_TRIES):
+            self.progress.stage(f"{len(self.topology.hosts)} hosts")
+            self.run.write_text("scenario.yaml", self.loaded.to_yaml())
+            self.run.write_json("topology.json", self.topology.to_json())
+            try:
+                self.engine.up(self.topology, run_id=self.run.id, run_folder=self.run.folder, say=self.progress.say)
+                return
+            except SubnetTaken:
+                if any(n.subnet != "auto" for n in self.loaded.scenario.networks.values()):
+                    subnets = ", ".join(n.subnet for n in self.topology.networks)
+                    raise RunFailed(
+                        f"the scenario's subnet is in use on this machine, got {subnets}",
+                        hint="set networks.<name>.subnet: auto, or remove the network that uses it",
+                    ) from None
+                facts = self.engine.facts()
+                self.topology = plan(self.loaded, facts, salt=attempt + 1 + int(self.run.id[-6:], 16))
+        raise RunFailed(f"no subnet stayed free in {SUBNET_TRIES} tries", hint="give networks.<name>.subnet")
+
+    def _traffic(self) -> None:
+        assert self.topology is not None
+        fleets = [p.name for p in self.topology.of_role("fleet")]
+        self._usage()
+        for index, phase in enumerate(self.loaded.scenario.fleet.phases):
+            self.progress.stage(f"{phase.phase} ({index + 1} of {len(self.loaded.scenario.fleet.phases)})")
+            for name in fleets:
+                self.engine.signal(name, "USR1")
+            budget_s = phase_budget_ns(self.loaded.scenario, index) / 1e9
+            self._wait(
+                fleets,
+                lambda heard, wanted=index + 1: heard.phases_ended >= wanted,  # type: ignore[misc]
+                budget_s,
+                f"the end of phase {index + 1} ({phase.phase})",
+                may_end=True,
+            )
+            self._usage()
+        self._wait(
+            fleets, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "the end of the fleet", may_end=True
+        )
+        self._refuse_failures(fleets)
+
+    def _usage(self) -> None:
+        """Ask each server what it has used so far; the answers come as events and stay in the run folder."""
+        assert self.topology is not None
+        for program in self.topology.of_role("server"):
+            self.engine.signal(program.name, "USR2")
+
+    def _stop_programs(self) -> None:
+        assert self.topology is not None
+        for role in ("fleet", "server", "capture", "host"):
+            names = [p.name for p in self.topology.of_role(role)]
+            names = [n for n in names if self._heard[n].exit_code is None and self._heard[n].ready is not None]
+            if role == "capture":
+                self._wait_until_quiet()
+            self.progress.stage({"capture": "draining the captures"}.get(role, f"stopping {role}"))
+            for name in names:
+                self.engine.signal(name, "TERM")
+            self._wait(names, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "its end", may_end=True)
+            self._refuse_failures(names)
+
+    def _wait_until_quiet(self) -> None:
+        """Read the hosts' counters until no segment and no datagram moves any more."""
+        self.progress.stage("waiting for the network to fall silent")
+        deadline = time.monotonic() + QUIET_TIMEOUT_S
+        last = self._read_counters()
+        while time.monotonic() < deadline:
+            self._listen(QUIET_INTERVAL_S)
+            now = self._read_counters()
+            if now == last:
+                return
+            last = now
+
+    def _read_counters(self) -> list[tuple[int, ...]]:
+        """Have each host keeper read its kernel's counters now; return those that tell whether anything moves."""
+        assert self.topology is not None
+        keepers = [p.name for p in self.topology.of_role("host")]
+        before = {name: len(self._heard[name].counters) for name in keepers}
+        for name in keepers:
+            self.engine.signal(name, "USR1")
+        self._wait(
+            keepers,
+            None,
+            READY_TIMEOUT_S,
+            "kernel counters",
+            by_name=lambda n: len(self._heard[n].counters) > before[n],
+        )
+        return [
+            tuple(int(self._heard[name].counters[-1]["counters"].get(key, 0)) for key in QUIET_COUNTERS)
+            for name in keepers
+        ]
+
+    def _collect(self) -> None:
+        assert self.topology is not None
+        self.progress.stage("collecting results")
+        for host in self.topology.hosts:
+            folder = self.run.folder / "hosts" / host.name
+            folder.mkdir(parents=True, exist_ok=True)
+            self.engine.collect(host.name, folder)
+            capture = folder / "capture.pcapng"
+            if capture.exists():
+                capture.replace(self.run.folder / "captures" / f"{host.name}.pcapng")
+            heard = {
+                "counters": self._heard[f"{host.name}/host"].counters,
+                "usage": {
+                    name: heard.usages
+                    for name, heard in self._heard.items()
+                    if name.startswith(f"{host.name}/") and heard.usages
+                },
+            }
+            self.run.write_json(f"hosts/{host.name}/observed.json", heard)
+
+    def _salvage(self) -> None:
+        """After a failure take what can be had for whoever looks into it; never hide the failure itself."""
+        if self.topology is None:
+            return
+        try:
+            self._collect()
+        except (LabError, OSError) as error:
+            self.progress.say(f"some results could not be collected: {error}")
+
+    # --- hearing -------------------------------------------------------------------------------------------------
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take in news for `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            news = self.engine.next_news(left)
+            if news is not None:
+                self._hear(news)
+
+    def _wait(
+        self,
+        names: Iterable[str],
+        condition: Callable[[_Heard], bool] | None,
+        timeout_s: float,
+        what: str,
+        *,
+        may_end: bool = False,
+        by_name: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Take in news until the condition holds for every program named.
+
+        Raises RunFailed when the time is over, or when one of them ends before (unless `may_end`).
+        """
+        waiting = set(names)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            waiting = {n for n in waiting if not (by_name(n) if by_name else condition and condition(self._heard[n]))}
+            for name in [n for n in waiting if self._heard[n].exit_code is not None]:
+                if not may_end:
+                    self._fail(name, f"ended with exit code {self._heard[name].exit_code} before it was {what}")
+                waiting.discard(name)
+            for name, heard in self._heard.items():
+                if heard.exit_code and heard.result is None:
+                    self._fail(name, f"ended with exit code {heard.exit_code} while the lab waited for {what}")
+            if not waiting:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                name = min(waiting)
+                others = f" ({len(waiting) - 1} others neither)" if len(waiting) > 1 else ""
+                self._fail(name, f"waited {timeout_s:.0f} s for {what}{others}; last seen: {self._last_seen(name)}")
+            news = self.engine.next_news(min(left, 0.5))
+            if news is not None:
+                self._hear(news)
+            self._show_progress()
+
+    def _hear(self, news: News) -> None:
+        heard = self._heard[news.program]
+        if news.exit_code is not None:
+            heard.exit_code = news.exit_code
+        if news.log is not None:
+            heard.last_words = [*heard.last_words[-19:], news.log]
+            self._log(news.program, news.log)
+        event = news.event
+        if event is None:
+            return
+        kind = event.get("event")
+        if kind == "ready":
+            heard.ready = event
+        elif kind == "result":
+            heard.result = event
+        elif kind == "progress":
+            heard.progress = event
+        elif kind == "counters":
+            heard.counters.append(event)
+        elif kind == "usage":
+            heard.usages.append(event)
+        elif kind == "phase" and event.get("state") == "end":
+            heard.phases_ended += 1
+            heard.progress = event
+
+    def _log(self, program: str, line: str) -> None:
+        if program not in self._logs:
+            host, role = program.split("/")
+            folder = self.run.folder / "hosts" / host
+            folder.mkdir(parents=True, exist_ok=True)
+            self._logs[program] = (folder / f"{role}.log").open("a", encoding="utf-8")
+        self._logs[program].write(line + "\n")
+        self._logs[program].flush()
+
+    def _show_progress(self) -> None:
+        def total(role: str, key: str) -> int:
+            return sum(int(h.progress.get(key) or 0) for n, h in self._heard.items() if n.endswith(f"/{role}"))
+
+        parts = []
+        if opened := total("fleet", "open"):
+            parts.append(f"{units.show_count(opened)} open")
+        if answered := total("fleet", "answered"):
+            parts.append(f"{units.show_count(answered)} answered")
+        if closed := total("fleet", "closed"):
+            parts.append(f"{units.show_count(closed)} closed")
+        if packets := total("capture", "packets"):
+            parts.append(f"{units.show_count(packets)} packets")
+        if parts:
+            self.progress.update(", ".join(parts))
+
+    def _refuse_failures(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self._heard[name].exit_code:
+                self._fail(name, f"ended with exit code {self._heard[name].exit_code}")
+
+    def _last_seen(self, name: str) -> str:
+        heard = self._heard[name]
+        if heard.progress:
+            return ", ".join(f"{k} {v}" for k, v in heard.progress.items() if k not in ("event", "t_ns", "program"))
+        return "ready" if heard.ready else "nothing"
+
+    def _fail(self, name: str, what: str) -> NoReturn:
+        # What the program still had to say is often the reason: let it arrive.
+        self._listen(0.3)
+        heard = self._heard[name]
+        words = "\n".join(f"  | {line}" for line in heard.last_words[-12:])
+        error = RunFailed(
+            f"{name}: {what}" + (f"\n{words}" if words else ""),
+            hint=f"its whole log: {self.run.folder}/hosts/{name.replace('/', '/')}.log" if words else None,
+        )
+        if heard.exit_code == 3:
+            error.exit_code = 3
+        raise error
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timing_s[stage] = round(self.timing_s.get(stage, 0.0) + time.monotonic() - started, 3)

@@ -1,0 +1,103 @@
+"""The run directory: where everything one run produced stands, and its manifest.
+
+    runs/<scenario>/<UTC time>-<id>/     one run; `runs/<scenario>/latest` points to the newest
+        scenario.yaml                    as resolved, with the overrides
+        topology.json                    what was built
+        compose.yaml                     as run (engine compose): usable by hand
+        manifest.json                    versions, limits, identities: what one needs to repeat the run
+        captures/<host>.pcapng
+        hosts/<host>/                    what the host's programs left: results, logs, events, counters
+        tables/*.parquet                 what the analysis made of them
+        verdict.json  summary.txt  report.html
+
+Files are written whole or not at all: under another name first, then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import Problem, ScenarioInvalid
+
+RUNS = "runs"
+LATEST = "latest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run's folder."""
+
+    scenario: str
+    id: str
+    """UTC time and six random hex digits: `20261123T150102Z-3fa9c1`; sorts by time."""
+    folder: Path
+
+    def write_json(self, name: str, data: Any) -> Path:
+        """Store `data` as JSON under `name` in the run folder."""
+        return self.write_text(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Store `text` under `name` in the run folder."""
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+        return target
+
+    def read_json(self, name: str) -> Any:
+        """Return the JSON stored under `name`. Raises OSError when it is not there."""
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+
+def create(scenario: str, root: Path) -> Run:
+    """Make a new run folder below `root`/runs, and let `latest` point to it."""
+    run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+    folder = root / RUNS / scenario / run_id
+    for part in ("captures", "hosts", "tables"):
+        (folder / part).mkdir(parents=True)
+    link = folder.parent / f".{LATEST}-{run_id}"
+    link.symlink_to(run_id)
+    link.replace(folder.parent / LATEST)
+    return Run(scenario=scenario, id=run_id, folder=folder)
+
+
+def every(root: Path) -> list[Run]:
+    """Return all runs below `root`/runs, oldest first."""
+    runs = [
+        Run(scenario=folder.parent.name, id=folder.name, folder=folder)
+        for folder in (root / RUNS).glob("*/*")
+        if folder.is_dir() and not folder.is_symlink()
+    ]
+    return sorted(runs, key=lambda run: run.id)
+
+
+def find(text: str, root: Path) -> Run:
+    """Find a run by folder, by id (or a part of it that is enough), or by scenario name (its latest).
+
+    Raises ScenarioInvalid naming what there is.
+    """
+    as_path = Path(text)
+    if (as_path / "manifest.json").is_file():
+        folder = as_path.resolve()
+        return Run(scenario=folder.parent.name, id=folder.name, folder=folder)
+    latest = root / RUNS / text / LATEST
+    if latest.is_dir():
+        folder = latest.parent / os.readlink(latest)
+        return Run(scenario=text, id=folder.name, folder=folder)
+    runs = every(root)
+    matches = [run for run in runs if text and text in run.id]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        what = f"{len(matches)} runs match, got {text!r}: " + ", ".join(run.id for run in matches[:5])
+    else:
+        newest = ", ".join(f"{run.scenario} ({run.id})" for run in runs[-3:]) or "none yet"
+        what = f"no such run, got {text!r}; a scenario's name, a run's id or its folder; the newest: {newest}"
+    raise ScenarioInvalid(Problem(file=str(root / RUNS), line=1, key="", what=what, hint="`lab runs` lists them"))
