@@ -1,0 +1,119 @@
+"""What a server does with a message, apart from any I/O.
+
+A scenario names a handler by a short text; `parse_handler` turns it into a `Handler`, and the server's file shows how
+its I/O model carries it out:
+
+    upper          the message in capitals (ASCII letters)
+    echo           the message itself
+    discard        nothing: the message is read and never answered
+    cpu:1ms        the message itself, after 1 ms of this thread's processor time was burnt
+    sleep:10ms     the message itself, after a wait of 10 ms
+    burst:10       ten copies of the message, each an answer of its own
+    respond:4KiB   4096 bytes, whatever the message was
+
+`cpu` computes inside `answer`: computing looks alike in every model. `sleep` does not wait here: `pause_s` says how
+long, and the model waits the way it can. A blocking model stops its thread (`time.sleep`), a coroutine is set aside
+(`await`), and a hand-written event loop that sleeps keeps everybody waiting: that difference is a lesson of the lab.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes that `respond` may answer with: a typing mistake must not eat a machine's memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """How to answer one message."""
+
+    text: str
+    """The text it was parsed from."""
+    answer: Callable[[bytes], bytes]
+    """Message to answer; pure but for the time it may burn."""
+    copies: int = 1
+    """How many times the answer is sent, each framed and sent by itself; 0 never answers."""
+    pause_s: float = 0.0
+    """Seconds the server must wait before each answer, in the way of its I/O model."""
+
+    @property
+    def plain(self) -> bool:
+        """One message, one answer, no pause: what a server's shortest path may assume."""
+        return self.copies == 1 and self.pause_s == 0.0
+
+
+def parse_handler(text: str) -> Handler:
+    """Turn a scenario's words into a handler.
+
+    Raises:
+        ValueError: an unknown name, or an argument that is missing, unwanted or out of range.
+    """
+    name, _, argument = text.partition(":")
+    if name in _PLAIN:
+        if argument:
+            raise ValueError(f"handler `{name}`: takes no argument, got `{argument}`")
+        # `bytes(b)` gives back the same object: the cheapest identity there is, called millions of times.
+        return Handler(text=text, answer=_PLAIN[name], copies=0 if name == "discard" else 1)
+    if name == "cpu":
+        burn_ns = _duration_ns(name, argument)
+        return Handler(text=text, answer=lambda message: _burn(burn_ns, message))
+    if name == "sleep":
+        return Handler(text=text, answer=bytes, pause_s=_duration_ns(name, argument) / 1e9)
+    if name == "burst":
+        if not argument.isdecimal() or not 1 <= int(argument) <= 100_000:
+            raise ValueError(f"handler `burst`: 1 to 100000 copies are allowed, got `{argument}`")
+        return Handler(text=text, answer=bytes, copies=int(argument))
+    if name == "respond":
+        body = _fixed_answer(_size(name, argument))
+        return Handler(text=text, answer=lambda _message: body)
+    raise ValueError(
+        f"unknown handler `{text}`; known are upper, echo, discard, cpu:TIME, sleep:TIME, burst:COUNT, respond:SIZE"
+    )
+
+
+_PLAIN: dict[str, Callable[[bytes], bytes]] = {"upper": bytes.upper, "echo": bytes, "discard": bytes}
+
+
+def _burn(burn_ns: int, message: bytes) -> bytes:
+    """Compute until this thread has used `burn_ns` of processor time, then give the message back.
+
+    The thread's own clock, not the wall's: under threads that share one interpreter lock each message still costs the
+    same work, and the waiting for the lock comes on top, where it can be seen.
+    """
+    end_ns = time.thread_time_ns() + burn_ns
+    value = 1
+    while time.thread_time_ns() < end_ns:
+        for _ in range(50):
+            value = (value * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+    return message
+
+
+def _fixed_answer(size: int) -> bytes:
+    """`size` bytes that show their own position: every 16th byte starts `[offset]`, dots between."""
+    ruler = b"".join(f"[{offset}]".encode().ljust(16, b".") for offset in range(0, min(size, 1 << 16), 16))
+    return (ruler * (size // max(len(ruler), 1) + 1))[:size]
+
+
+_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_BYTES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KiB": 1024, "MiB": 1024**2}
+
+
+def _duration_ns(name: str, text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ns|us|ms|s)", text)
+    if found is None:
+        raise ValueError(f"handler `{name}`: a time such as 1ms is needed, got `{text}`")
+    return round(float(found[1]) * _NS[found[2]])
+
+
+def _size(name: str, text: str) -> int:
+    found = re.fullmatch(r"(\d+)(|B|KB|MB|KiB|MiB)", text)
+    if found is None:
+        raise ValueError(f"handler `{name}`: a size such as 4KiB is needed, got `{text}`")
+    size = int(found[1]) * _BYTES[found[2]]
+    if not 1 <= size <= LARGEST_ANSWER:
+        raise ValueError(f"handler `{name}`: 1 to {LARGEST_ANSWER} bytes are allowed, got {size}")
+    return size

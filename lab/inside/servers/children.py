@@ -1,0 +1,199 @@
+"""Child processes of a server: forked, counted, stopped, reaped, and none left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.inside import lifecycle
+from lab.inside.servers.counters import Board
+
+if TYPE_CHECKING:
+    from lab.inside.servers.startup import Serve, Server
+
+MOST_CHILDREN = 32768
+"""Rows on the board: as many processes as Linux numbers by default (kernel.pid_max); unwritten rows cost no memory."""
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal a child gets when its parent dies, so that a parent killed with -9 leaves no child behind."""
+
+
+class Children:
+    """The children of one server process."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._row_of: dict[int, int] = {}
+        self._free_rows = list(range(MOST_CHILDREN - 1, -1, -1))
+        self.parents_board: Board
+        """In a child: where its counts go."""
+        self.memory_at_stop: dict[str, int] = {}
+        """Resident memory and descriptors of all processes when the stop arrived, before the children were gone."""
+
+    @property
+    def pids(self) -> list[int]:
+        return list(self._row_of)
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def fork(self, work: Callable[[], None]) -> int:
+        """Run `work` in a child that counts and stops like a server of its own; returns its process id.
+
+        Raises:
+            OSError: no more processes or memory (EAGAIN, ENOMEM).
+        """
+        row = self.take_row()
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            self._free_rows.append(row)
+            raise
+        if pid:
+            self.adopt(pid, row)
+            return pid
+        status = 1
+        try:
+            self._become_child(row, parent)
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001  this is the child's outermost frame: told, and turned into its exit status
+            traceback.print_exc()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._server.tell()
+            os._exit(status)  # never back into the parent's code above
+
+    def take_row(self) -> int:
+        """A free row of the board, which is made with the first child."""
+        tally = self._server.tally
+        if tally.board is None:
+            tally.board = Board(MOST_CHILDREN)
+        row = self._free_rows.pop()
+        tally.rows_in_use.add(row)
+        return row
+
+    def adopt(self, pid: int, row: int) -> None:
+        """Keep a child that was started by other means than `fork`."""
+        self._row_of[pid] = row
+
+    def _become_child(self, row: int, parent: int) -> None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            raise SystemExit  # the parent died before it could be watched
+        board = self._server.tally.board
+        assert board is not None
+        self.parents_board = board
+        self._row_of = {}
+        self._server.start_counting(row=row)
+
+    def reap(self) -> dict[int, int]:
+        """Collect the children that have ended: process id to exit status (negative: killed by that signal)."""
+        ended = {}
+        while self._row_of:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            ended[pid] = os.waitstatus_to_exitcode(status)
+            self.forget(pid)
+        return ended
+
+    def forget(self, pid: int) -> None:
+        """Keep what an ended child counted and give its row to the next."""
+        row = self._row_of.pop(pid, None)
+        if row is not None:
+            self._server.tally.retire_row(row)
+            self._free_rows.append(row)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Pass the stop on to every child."""
+        self.memory_at_stop = {key: value for key, value in usage_with(self.pids).items() if key in MEMORY_KEYS}
+        for pid in self.pids:
+            os.kill(pid, number)  # it cannot have become somebody else: only `reap` frees its number
+
+    def wait_until_gone(self) -> None:
+        """Reap all children; who is not gone when the drain is over is killed, its connections counted as undrained."""
+        while self._row_of:
+            self.reap()
+            # One second on top: the children keep the same deadline and need a moment to write their counts.
+            if time.monotonic() > self._server.stop_arrived_s + self._server.settings.drain_s + 1:
+                for pid in self.pids:
+                    os.kill(pid, signal.SIGKILL)
+            if self._row_of:
+                self._server.signals.wait(0.1)  # SIGCHLD ends the wait early
+
+    def work_in_parallel(self, serve: Serve, listeners: list[socket.socket]) -> bool:
+        """Serve in one child a listener until the stop; returns whether a child failed.
+
+        One child that dies early ends them all: connections queued on its socket would wait for ever.
+        """
+        signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)  # it need only end a wait
+        server = self._server
+
+        def work(mine: socket.socket) -> Callable[[], None]:
+            def in_child() -> None:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for listener in listeners:
+                    if listener is not mine:
+                        listener.close()
+                serve(server, mine)
+
+            return in_child
+
+        for listener in listeners:
+            self.fork(work(listener))
+        for listener in dict.fromkeys(listeners):
+            listener.close()  # the children hold them: an accept queue here would never be emptied
+        failed = False
+        while self._row_of and not server.stopping:
+            server.signals.wait()
+            for pid, status in self.reap().items():
+                if not server.stopping:
+                    lifecycle.say(f"worker {pid} ended early with status {status}; the server stops")
+                    failed, server.signals.stopping = True, True
+                    server.stop_arrived_s = time.monotonic()
+        self.stop()
+        self.wait_until_gone()
+        return failed
+
+
+MEMORY_KEYS = ("rss_bytes", "rss_peak_bytes", "threads", "descriptors")
+
+
+def usage_with(pids: list[int]) -> dict[str, Any]:
+    """`lifecycle.usage` of this process and its living children together, from /proc/PID; `processes` counts them."""
+    whole = lifecycle.usage()
+    whole["processes"] = 1
+    tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    for pid in pids:
+        folder = Path(f"/proc/{pid}")
+        try:
+            # Fields 14 and 15 of proc_pid_stat(5), counted from behind the name, which may itself hold blanks.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            status = dict(
+                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
+            )
+            whole["descriptors"] += len(os.listdir(folder / "fd"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended; what it used comes with getrusage(RUSAGE_CHILDREN) once it is reaped
+        if "VmRSS" not in status:
+            continue  # a zombie
+        whole["cpu_user_ns"] += int(fields[11]) * tick_ns
+        whole["cpu_system_ns"] += int(fields[12]) * tick_ns
+        whole["voluntary_switches"] += int(status["voluntary_ctxt_switches"])
+        whole["involuntary_switches"] += int(status["nonvoluntary_ctxt_switches"])
+        whole["rss_bytes"] += int(status["VmRSS"].split()[0]) * 1024
+        whole["rss_peak_bytes"] += int(status["VmHWM"].split()[0]) * 1024
+        whole["threads"] += int(status["Threads"])
+        whole["processes"] += 1
+    return whole

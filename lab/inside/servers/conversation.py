@@ -1,0 +1,116 @@
+"""From what was received to what must be sent: framing and handler joined, so that a model's file shows I/O alone.
+
+A `Service` is what all connections of a worker share; a `Conversation` is one connection's memory of an unfinished
+message. A model that keeps no object per connection asks `Conversations` by descriptor instead, which remembers only
+those few that have a message partly there.
+
+`respond` gives the pieces to send, each by a send of its own: the answers to what one recv brought are joined into one
+piece, but with `burst` every copy is a piece, and with `sleep` every answer is one, since a pause stands before each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lab.inside.framing import Decoder, Framing, FramingError
+from lab.inside.handlers import Handler
+from lab.inside.servers.counters import Counters
+
+
+class Service:
+    """What is done with messages: the same for every connection."""
+
+    def __init__(self, framing: Framing, handler: Handler) -> None:
+        self.framing = framing
+        self.handler = handler
+        self.pause_s = handler.pause_s
+        """Seconds to wait before each piece that `respond` gives."""
+        self.direct = handler.answer if framing.transparent and handler.plain else None
+        """Where one recv is one message and gets one answer: the whole way from data to answer. Else None."""
+
+    def pieces(self, messages: list[bytes]) -> list[bytes]:
+        """Answer whole messages.
+
+        Raises:
+            FramingError: an answer cannot travel in the framing.
+        """
+        answer, encode, handler = self.handler.answer, self.framing.encode, self.handler
+        if handler.plain:
+            if len(messages) == 1:
+                return [encode(answer(messages[0]))]
+            return [b"".join([encode(answer(message)) for message in messages])] if messages else []
+        if handler.copies == 0:
+            return []
+        return [piece for message in messages for piece in [encode(answer(message))] * handler.copies]
+
+
+class Conversation:
+    """One connection."""
+
+    __slots__ = ("_count", "_decoder", "_service")
+
+    def __init__(self, service: Service, count: Counters) -> None:
+        self._service = service
+        self._count = count
+        self._decoder: Decoder | None = None
+
+    def respond(self, data: bytes) -> Iterable[bytes]:
+        """Take what was received and give what must be sent.
+
+        Raises:
+            FramingError: the peer broke the framing; raised after the pieces for the messages before that.
+        """
+        count, service = self._count, self._service
+        count.bytes_in += len(data)
+        if service.direct is not None:
+            count.messages += 1
+            return (service.direct(data),)
+        if self._decoder is None:
+            self._decoder = service.framing.decoder()
+        try:
+            messages = self._decoder.feed(data)
+        except FramingError as error:
+            count.messages += len(error.messages)
+            return _then_raise(service.pieces(error.messages), error)
+        count.messages += len(messages)
+        return service.pieces(messages)
+
+
+class Conversations:
+    """All connections of a worker by descriptor; those between two messages cost nothing."""
+
+    def __init__(self, service: Service, count: Counters) -> None:
+        self._service = service
+        self._count = count
+        self._unfinished: dict[int, Decoder] = {}
+
+    def respond(self, descriptor: int, data: bytes) -> Iterable[bytes]:
+        """`Conversation.respond` for one descriptor."""
+        count, service = self._count, self._service
+        count.bytes_in += len(data)
+        decoder = self._unfinished.get(descriptor)
+        try:
+            if decoder is not None:
+                messages = decoder.feed(data)
+                if not decoder.kept:
+                    del self._unfinished[descriptor]
+            else:
+                messages, used, _ = service.framing.take(data)
+                if used < len(data):
+                    decoder = self._unfinished[descriptor] = service.framing.decoder()
+                    decoder.feed(data[used:])
+        except FramingError as error:
+            count.messages += len(error.messages)
+            return _then_raise(service.pieces(error.messages), error)
+        count.messages += len(messages)
+        return service.pieces(messages)
+
+    def forget(self, descriptor: int) -> None:
+        """Call before the descriptor is closed: its number will come again."""
+        if self._unfinished:
+            self._unfinished.pop(descriptor, None)
+
+
+def _then_raise(pieces: list[bytes], error: FramingError) -> Iterator[bytes]:
+    yield from pieces
+    raise error

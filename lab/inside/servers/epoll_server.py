@@ -1,0 +1,217 @@
+"""The epoll server, level-triggered: one thread, ten thousand connections, and the cost follows the few that speak.
+
+**What the kernel does.** epoll_create1(2) makes an object that holds two collections. The *interest list* (a
+red-black tree) names the sockets we care about; epoll_ctl(2) hangs a callback into each one's wait queue, once, when
+the connection is added. When a segment arrives, the network stack runs that callback, which links the socket into the
+*ready list*. epoll_wait(2) hands that list out. Nothing ever walks the idle connections: with select(2) and poll(2)
+the whole list crosses into the kernel and back, and is searched, at every call.
+
+**Level-triggered** means: a socket stays on the ready list as long as there is something to read. So one recv an
+event is enough; what is left over is reported again. (Edge-triggered, `epoll_edge_server.py`, tells only of changes
+and forces us to read until EAGAIN: one more system call for each message.)
+
+**What the program waits in.** epoll_wait, and nowhere else. Sockets are non-blocking, because readiness is a hint:
+between the report and our call the state may have changed, and one blocked call would stop everybody.
+
+**Writing.** A socket is nearly always writable, so we do not ask: we send at once. Only when the peer reads slowly
+and the send buffer is full (EAGAIN, or fewer bytes taken than given) do we keep the rest, stop reading that
+connection (that is the back-pressure: its receive buffer fills, its window closes, its sender stops) and ask for
+EPOLLOUT until the rest is gone. Asking for EPOLLOUT all the time would report every idle connection as ready, at once
+and for ever.
+
+**What it costs.** An exchange is one recv and one send, and a share of one epoll_wait (under load it reports many at
+once). Connections are bare descriptors: `socket.detach()`, `os.read`, `os.write`. An idle one costs no Python object
+at all, only the kernel's memory (socket, inode, file, epoll item: about 5 KB a side).
+
+**Where it breaks.** One thread is one core: a handler that computes or sleeps keeps all others waiting. Descriptors
+end at RLIMIT_NOFILE: accept then fails with EMFILE *and stays readable*, a classic busy loop; we take the listener
+out of the interest list until a connection closes. More cores: `--workers N`, N processes whose SO_REUSEPORT sockets
+the kernel deals connections to by the hash of their addresses.
+
+epoll(7), epoll_ctl(2), epoll_wait(2), accept(2), tcp(7).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from select import EPOLLIN, EPOLLOUT
+
+from lab.inside.servers.startup import ENDED, Server, run
+
+ACCEPT_BATCH = 256
+"""Connections taken in a row before those that are already open get their turn."""
+EVENTS_BATCH = 512
+"""Most events one epoll_wait reports."""
+
+
+def serve(server: Server, listener: socket.socket) -> None:
+    """Serve all connections of one listener in this thread until the stop."""
+    EpollServer(server, listener).loop()
+
+
+class EpollServer:
+    """One epoll object, the listener in it, and every connection accepted from it."""
+
+    def __init__(self, server: Server, listener: socket.socket) -> None:
+        self.server = server
+        self.count = server.count
+        self.conversations = server.conversations()
+        self.unsent: dict[int, bytes] = {}
+        """What a connection has still to take: only of those few whose peer reads slowly."""
+        self.listener = listener
+        self.listener.setblocking(False)
+        self.listening = True
+        self.accepting = True
+        """False while the process has no descriptor left for another connection."""
+        self.epoll = select.epoll()
+        self.epoll.register(listener.fileno(), EPOLLIN)
+        self.epoll.register(server.signals.wakeup_fd, EPOLLIN)
+
+    def loop(self) -> None:
+        """Wait, and do what is ready, until the stop has come and every connection has ended."""
+        read, write, wait = os.read, os.write, self.epoll.poll
+        count, recv_size, answer, unsent = (
+            self.count,
+            self.server.settings.recv_size,
+            self.server.service.direct,
+            self.unsent,
+        )
+        special = {self.listener.fileno(): self.accept, self.server.signals.wakeup_fd: self.signalled}
+        while self.listening or (count.open and self.server.drain_left_s):
+            messages = bytes_in = bytes_out = 0
+            for descriptor, _events in wait(-1 if self.listening else self.server.drain_left_s, EVENTS_BATCH):
+                if descriptor in special:
+                    special[descriptor]()
+                    continue
+                if unsent and descriptor in unsent:
+                    self.send_rest(descriptor)
+                    continue
+                try:
+                    data = read(descriptor, recv_size)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    self.broken(descriptor, error)
+                    continue
+                if not data:  # the peer's FIN; all it sent before that has been answered
+                    self.close(descriptor)
+                    continue
+                if answer is None:
+                    self.exchange(descriptor, data)
+                    continue
+                # The shortest way: one recv, one message, one answer, one send.
+                reply = answer(data)
+                messages += 1
+                bytes_in += len(data)
+                try:
+                    sent = write(descriptor, reply)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    self.broken(descriptor, error)
+                    continue
+                bytes_out += sent
+                if sent != len(reply):
+                    self.wait_for_room(descriptor, reply[sent:])
+            # Counted once a batch: the loop above touches local variables only.
+            count.messages += messages
+            count.bytes_in += bytes_in
+            count.bytes_out += bytes_out
+
+    def accept(self) -> None:
+        """Take connections off the accept queue: a batch, or at the stop all there are."""
+        taken = 0
+        while taken < ACCEPT_BATCH or self.server.stopping:
+            try:
+                connection, _address = self.listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.server.accept_failed(error)
+                self.pause_accepting()
+                return
+            connection.setblocking(False)
+            descriptor = connection.detach()
+            self.epoll.register(descriptor, EPOLLIN)
+            self.count.opened()
+            taken += 1
+
+    def pause_accepting(self) -> None:
+        """Stop asking about the listener, which stays readable, until a connection has given its descriptor back."""
+        if self.accepting and self.count.open:
+            self.epoll.unregister(self.listener.fileno())
+            self.accepting = False
+
+    def exchange(self, descriptor: int, data: bytes) -> None:
+        """The long way: messages that are framed, cut or joined, several answers, pauses."""
+        try:
+            for piece in self.conversations.respond(descriptor, data):
+                if self.server.service.pause_s:
+                    time.sleep(self.server.service.pause_s)  # and everybody waits: the price of one thread
+                if descriptor in self.unsent:
+                    self.unsent[descriptor] += piece
+                    continue
+                try:
+                    sent = os.write(descriptor, piece)
+                except BlockingIOError:
+                    sent = 0
+                self.count.bytes_out += sent
+                if sent != len(piece):
+                    self.wait_for_room(descriptor, piece[sent:])
+        except ENDED as error:
+            self.broken(descriptor, error)
+
+    def wait_for_room(self, descriptor: int, rest: bytes) -> None:
+        """Keep what the send buffer would not take, and stop reading from a peer that does not read."""
+        self.unsent[descriptor] = rest
+        self.epoll.modify(descriptor, EPOLLOUT)
+
+    def send_rest(self, descriptor: int) -> None:
+        """Send what was kept; once it is gone, read from this peer again."""
+        rest = self.unsent[descriptor]
+        try:
+            sent = os.write(descriptor, rest)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.broken(descriptor, error)
+            return
+        self.count.bytes_out += sent
+        if sent == len(rest):
+            del self.unsent[descriptor]
+            self.epoll.modify(descriptor, EPOLLIN)
+        else:
+            self.unsent[descriptor] = rest[sent:]
+
+    def broken(self, descriptor: int, error: Exception) -> None:
+        """End a connection that the peer reset, or whose framing it broke."""
+        self.server.ended(error)
+        self.close(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close: the kernel takes the descriptor out of the interest list by itself."""
+        self.unsent.pop(descriptor, None)
+        self.conversations.forget(descriptor)
+        os.close(descriptor)
+        self.count.closed += 1
+        if not self.accepting:
+            self.accepting = True
+            self.epoll.register(self.listener.fileno(), EPOLLIN)
+
+    def signalled(self) -> None:
+        """A signal came: if it was the stop, accept what is queued, listen no more, let every stream come to its
+        end."""
+        self.server.signals.clear_wakeup()
+        if self.server.stopping and self.listening:
+            self.accept()
+            self.listener.close()
+            self.listening = False
+            self.accepting = True
+            self.server.end_input()
+
+
+if __name__ == "__main__":
+    run("epoll", serve)

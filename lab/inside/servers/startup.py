@@ -1,0 +1,224 @@
+"""What every server shares before and after its I/O: options, listening socket, counting, the stop. No recv, no send.
+
+A model's file is `serve(server, listener)` and one last line, `run("NAME", serve)`. `run` reads the options, opens the
+socket, declares ready, calls `serve` (in N processes with `--workers N`), and writes the result when it returns.
+
+**The stop.** SIGTERM means: take what is left in the accept queue, close the listener, read and answer what has been
+received, close, exit 0. The trick that makes this the same for every model is `shutdown(fd, SHUT_RD)` on each
+connection (`Server.end_input`): Linux still hands out what its receive buffer holds and then reports the end of the
+stream, so that every loop, thread and coroutine drains through the code it has anyway for a client that closed. A
+loop puts `server.signals.wakeup_fd` among its descriptors. A program that blocks in accept and recv instead arms
+`server.stop_while_blocked(listener)`: the signal handler makes the listener non-blocking, and accept, which Python
+calls again after a signal (PEP 475), then ends with BlockingIOError once the queue is empty.
+
+**Counting** is told twice a second by a timer signal (setitimer(2)), as a `progress` event and only if something
+changed; the loops pay nothing for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lab.inside import lifecycle
+from lab.inside.framing import FramingError
+from lab.inside.servers.children import Children, usage_with
+from lab.inside.servers.conversation import Conversation, Conversations, Service
+from lab.inside.servers.counters import Counters, Tally
+from lab.inside.servers.options import Settings, open_listeners, read_settings
+
+PROGRESS_S = 0.5
+ACCEPT_PAUSE_S = 0.05
+"""How long a blocking server leaves accept alone after it failed: descriptors do not come back by asking faster."""
+
+WANT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
+"""Errors of accept(2), fork(2) and clone(2) that pass when others release what they hold."""
+
+ENDED = (OSError, FramingError)
+"""How a connection may end other than by the peer's orderly close; `Server.ended` tells which and counts it."""
+RESET = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+"""The peer sent a RST: met on recv, or on send (EPIPE: the second send after it)."""
+VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+"""The peer no longer answers: retransmissions or keep-alive probes gave up."""
+
+Serve = Callable[["Server", socket.socket], None]
+
+
+class Server:
+    """What a model is handed: its settings, its counters, and the stop."""
+
+    def __init__(self, settings: Settings, address: tuple[str, int]) -> None:
+        self.settings = settings
+        self.address = address
+        self.service = Service(settings.framing, settings.handler)
+        self.children = Children(self)
+        self._told: tuple[int, int, int] | None = None
+        self._accept_failure_told = False
+        self.stop_arrived_s = 0.0
+        self.start_counting()
+
+    def start_counting(self, *, row: int | None = None) -> None:
+        """Begin afresh: counters at zero, signals heard here; `row` is where a child's counts go on the board."""
+        self.tally = Tally()
+        self.count = self.tally.main
+        self.row = row
+        self.on_stop: Callable[[], None] | None = None
+        self.signals = lifecycle.Signals(on_stop=self._stop)
+        signal.signal(signal.SIGUSR2, lambda _signal, _frame: lifecycle.emit("usage", **usage_with(self.children.pids)))
+        signal.signal(signal.SIGALRM, lambda _signal, _frame: self.tell())
+        signal.setitimer(signal.ITIMER_REAL, PROGRESS_S, PROGRESS_S)
+
+    # --- connections ---
+
+    def conversation(self, count: Counters | None = None) -> Conversation:
+        """One connection's way from data to answers, counted in `count` (by default the main thread's)."""
+        return Conversation(self.service, count or self.count)
+
+    def conversations(self) -> Conversations:
+        """The same by descriptor, for a model that keeps no object per connection."""
+        return Conversations(self.service, self.count)
+
+    def ended(self, error: BaseException, count: Counters | None = None) -> None:
+        """Count how a connection broke off; an error that is no such thing (a mistake of ours) is raised again."""
+        count = count or self.count
+        if isinstance(error, FramingError):
+            count.malformed += 1
+            lifecycle.say(f"connection closed: {error}")
+        elif isinstance(error, OSError) and error.errno in RESET:
+            count.aborted += 1
+        elif isinstance(error, OSError) and error.errno in VANISHED:
+            count.vanished += 1
+        else:
+            raise error
+
+    def accept_failed(self, error: OSError | RuntimeError, *, pause_s: float = 0.0) -> None:
+        """Count an accept (or what must follow it) that failed for want of something; a blocking server pauses.
+
+        Raises:
+            OSError: the listener itself is broken, which no pause will mend.
+        """
+        if isinstance(error, ConnectionError):
+            return  # the client gave up while it was in the queue
+        if isinstance(error, OSError) and error.errno not in WANT:
+            raise error
+        self.count.accept_errors += 1
+        if not self._accept_failure_told:
+            self._accept_failure_told = True
+            lifecycle.say(f"accept: {error}; clients wait in the accept queue until something is released")
+        if pause_s:
+            time.sleep(pause_s)
+
+    # --- the stop ---
+
+    @property
+    def stopping(self) -> bool:
+        return self.signals.stopping
+
+    @property
+    def drain_left_s(self) -> float:
+        """Once the stop came: seconds the drain may still take; 0 when connections that will not end must be cut."""
+        return max(self.stop_arrived_s + self.settings.drain_s - time.monotonic(), 0.0)
+
+    def stop_while_blocked(self, listener: socket.socket) -> None:
+        """Arm the stop of a program that blocks in accept and recv."""
+
+        def stop() -> None:
+            os.set_blocking(listener.fileno(), False)
+            self.end_input()
+
+        self.on_stop = stop
+        if self.stopping:
+            stop()
+
+    def end_input(self) -> None:
+        """Let every connection of this process read what it has received and then the end of its stream."""
+        for descriptor in self._connected():
+            with contextlib.suppress(OSError):
+                connection = socket.socket(fileno=descriptor)
+                try:
+                    connection.shutdown(socket.SHUT_RD)
+                finally:
+                    connection.detach()
+
+    def _connected(self) -> list[int]:
+        """Descriptors that are connections of this server: found by their port, so that no model need keep a list."""
+        found = []
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                sock = socket.socket(fileno=int(name))
+            except OSError:
+                continue  # not a socket, or the folder's own descriptor, closed by now
+            try:
+                inet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
+                if inet and sock.getsockname()[1] == self.address[1] and sock.getpeername():
+                    found.append(int(name))
+            except OSError:
+                pass  # the listener (ENOTCONN), or a connection that was reset this moment
+            finally:
+                sock.detach()
+        return found
+
+    def _stop(self) -> None:
+        if not self.stop_arrived_s:
+            self.stop_arrived_s = time.monotonic()
+            self.count.still_open_at_stop = self.tally.own().open
+        if self.on_stop is not None:
+            self.on_stop()
+
+    # --- telling ---
+
+    def tell(self) -> None:
+        """Report the counts so far: a child on its row of the board, the others as a `progress` event."""
+        total = self.tally.total()
+        if self.row is not None:
+            self.children.parents_board.store(self.row, total)
+            return
+        now = (total.open, total.accepted, total.messages)
+        if now != self._told:
+            self._told = now
+            lifecycle.emit("progress", open=total.open, accepted=total.accepted, messages=total.messages)
+
+
+def run(name: str, serve: Serve, argv: list[str] | None = None) -> None:
+    """Run the model `name` from its command line to its result; ends the process."""
+    settings = read_settings(name, sys.argv[1:] if argv is None else argv)
+    lifecycle.raise_descriptor_limit()
+    listeners = open_listeners(settings)
+    address = listeners[0].getsockname()[:2]
+    server = Server(settings, address)
+    lifecycle.ready(
+        "server", address=f"{address[0]}:{address[1]}", model=name, workers=settings.workers, pool=settings.pool
+    )
+    failed = False
+    if len(listeners) > 1:
+        failed = server.children.work_in_parallel(serve, listeners)
+    else:
+        serve(server, listeners[0])
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    listeners[0].close()
+    server.tell()
+    lifecycle.write_result("server", _result(server))
+    # Threads that a peer keeps blocked in send must not keep the process.
+    sys.stdout.flush()
+    os._exit(1 if failed else 0)
+
+
+def _result(server: Server) -> dict[str, Any]:
+    usage = lifecycle.usage()
+    usage.update(server.children.memory_at_stop)
+    counts = server.tally.total().as_dict()
+    counts["undrained"] += counts["accepted"] - counts["closed"]
+    return {
+        "model": server.settings.model.name,
+        "address": f"{server.address[0]}:{server.address[1]}",
+        "workers": server.settings.workers,
+        **counts,
+        "usage": usage,
+    }
