@@ -1,0 +1,125 @@
+"""Compile a capture filter into the classic BPF program that the kernel runs, and put it on a socket.
+
+In: text in the language of pcap-filter(7) (`tcp port 9000`), a snaplen, a link type. Out: a program, a list of
+instructions `(code, jt, jf, k)`. The program's return value is how many bytes of the packet the kernel copies: 0 drops
+the packet, anything else is the snaplen, so that with a snaplen of 128 only 128 bytes ever enter the ring.
+
+The compiler is libpcap's own, bundled with the PyPI package `libpcap`. Importing that package costs 0.2 s, more than
+tcpdump spends on a hundred thousand packets; so its shared library is found without running the package, and the four
+functions used are called through ctypes. What cannot be compiled this way (the library does not load) scapy compiles.
+
+A filter sees the packet as the kernel holds it: a VLAN tag has already been taken out of the bytes, so `vlan` looks in
+vain for it there, and `tcp port 9000` matches tagged and untagged packets alike.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+
+Instruction = tuple[int, int, int, int]
+"""code, jump if true, jump if false, operand (struct sock_filter, linux/filter.h)."""
+
+LINKTYPE_ETHERNET = 1  # tcpdump.org/linktypes.html
+LINKTYPE_RAW = 101
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+REJECT_ALL: list[Instruction] = [(0x06, 0, 0, 0)]  # BPF_RET | BPF_K: return 0
+_DLT_RAW = 12  # what libpcap's API calls LINKTYPE_RAW on Linux (pcap/dlt.h)
+_NETMASK_UNKNOWN = 0xFFFFFFFF
+_LIBRARY_NAMES = ("libpcap.so.1", "libpcap.so.0.8")  # upstream's and Debian's names of one library
+_SOCK_FILTER = struct.Struct("=HBBI")
+
+
+class FilterInvalid(ValueError):
+    """The filter's text does not compile; `str(error)` is libpcap's own sentence, on one line."""
+
+
+class _SockFilter(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint))
+
+
+class _BpfProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.POINTER(_SockFilter)))
+
+
+def compile_filter(text: str, snaplen: int, linktype: int = LINKTYPE_ETHERNET) -> list[Instruction]:
+    """Compile `text`; the program returns `snaplen` for a packet to keep. An empty text keeps every packet.
+
+    Raises: FilterInvalid if the text is no filter; RuntimeError if neither libpcap nor scapy can compile here.
+    """
+    library = _load_libpcap()
+    if library is None:
+        return _compile_with_scapy(text, snaplen, linktype)
+    handle = library.pcap_open_dead(_DLT_RAW if linktype == LINKTYPE_RAW else linktype, snaplen)
+    program = _BpfProgram()
+    try:
+        if library.pcap_compile(handle, ctypes.byref(program), text.encode(), 1, _NETMASK_UNKNOWN) != 0:
+            raise FilterInvalid(" ".join(library.pcap_geterr(handle).decode(errors="replace").split()))
+        compiled = [(i.code, i.jt, i.jf, i.k) for i in program.instructions[: program.length]]
+        library.pcap_freecode(ctypes.byref(program))
+        return compiled
+    finally:
+        library.pcap_close(handle)
+
+
+def attach(sock: socket.socket, program: list[Instruction]) -> None:
+    """Put the program on the socket, replacing an earlier one at once (struct sock_fprog, socket(7))."""
+    code = ctypes.create_string_buffer(b"".join(_SOCK_FILTER.pack(*i) for i in program))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))
+
+
+def _load_libpcap() -> ctypes.CDLL | None:
+    """Load libpcap: the one bundled with the package `libpcap`, else the system's; None where there is neither."""
+    for name in (*_bundled_libraries(), *_LIBRARY_NAMES):
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        library.pcap_open_dead.restype = ctypes.c_void_p
+        library.pcap_open_dead.argtypes = (ctypes.c_int, ctypes.c_int)
+        library.pcap_compile.argtypes = (
+            ctypes.c_void_p,
+            ctypes.POINTER(_BpfProgram),
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_uint,
+        )
+        library.pcap_geterr.restype = ctypes.c_char_p
+        library.pcap_geterr.argtypes = (ctypes.c_void_p,)
+        library.pcap_freecode.restype = None
+        library.pcap_freecode.argtypes = (ctypes.POINTER(_BpfProgram),)
+        library.pcap_close.restype = None
+        library.pcap_close.argtypes = (ctypes.c_void_p,)
+        return library
+    return None
+
+
+def _bundled_libraries() -> list[str]:
+    """Where the package `libpcap` keeps its shared library for this machine."""
+    spec = importlib.util.find_spec("libpcap")
+    machine = os.uname().machine
+    return [
+        str(found)
+        for folder in (spec.submodule_search_locations or () if spec else ())
+        for found in Path(folder, "_platform", sys.platform, machine).glob("*/libpcap.so")
+    ]
+
+
+def _compile_with_scapy(text: str, snaplen: int, linktype: int) -> list[Instruction]:
+    try:
+        from scapy.arch.common import compile_filter as compile_by_scapy
+        from scapy.error import Scapy_Exception
+    except ImportError as error:
+        raise RuntimeError("cannot compile a capture filter: neither libpcap nor scapy loads here") from error
+    try:
+        program = compile_by_scapy(text, linktype=linktype)
+    except (Scapy_Exception, OSError) as error:
+        raise FilterInvalid(str(error)) from error
+    raw = ctypes.string_at(program.bf_insns, program.bf_len * _SOCK_FILTER.size)
+    keep = ((code, jt, jf, k) for code, jt, jf, k in _SOCK_FILTER.iter_unpack(raw))
+    return [(code, jt, jf, snaplen if code == 0x06 and k else k) for code, jt, jf, k in keep]

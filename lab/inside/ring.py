@@ -1,0 +1,207 @@
+"""A TPACKET_V3 receive ring: packets that the kernel puts into shared memory, block by block.
+
+One ring records one interface. The kernel copies each packet that the filter keeps into the current block; a block is
+handed over ("retired") when it is full or `BLOCK_TIMEOUT_MS` after it was opened; this side reads a whole block and
+gives it back. No system call a packet, no wake-up a packet, no Python object a packet while traffic runs.
+
+    kernel fills block i+1 | block i: ready for us | blocks we gave back
+    ───────────────────────┴───────────────────────┴─────────────────────
+    all blocks ours  ->  the next packet is dropped and counted: the one place where a packet can be lost here
+
+The order of the set-up matters. A packet socket opened with ETH_P_ALL receives from the first instant, before any
+filter is on it, so the first packets in the ring would be ones nobody asked for. So: open with protocol 0 (receives
+nothing), set up the ring, attach the filter, and only then bind with ETH_P_ALL. From that bind on everything is kept.
+
+Counters (PACKET_STATISTICS, packet(7)): `tp_packets` counts what passed the filter, *including* `tp_drops`, the packets
+for which no block was free; reading them sets both back to 0, so they are added up here. What the socket never saw
+(another interface, refused by the filter) is in no counter of its own.
+
+On the loopback interface each packet passes the tap twice, going out and coming in; PACKET_IGNORE_OUTGOING leaves the
+copy going out, as libpcap does in user space.
+
+Sources of the numbers: linux/if_packet.h, linux/if_ether.h, linux/if_arp.h, asm-generic/socket.h;
+Documentation/networking/packet_mmap.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+
+from lab.inside import bpf
+
+BLOCK_TIMEOUT_MS = 50
+BLOCK_BYTES = 1 << 18
+RING_BYTES = 32 << 20
+"""Holds more than a second of 100,000 snapped packets a second, should this process not get the processor."""
+
+SIOCGIFHWADDR = 0x8927  # linux/sockios.h
+SOL_PACKET = 263
+PACKET_RX_RING = 5
+PACKET_STATISTICS = 6
+PACKET_VERSION = 10
+PACKET_IGNORE_OUTGOING = 23
+TPACKET_V3 = 2
+ETH_P_ALL = 3
+TP_STATUS_USER = 1
+
+_TPACKET_REQ3 = struct.Struct("=7I")  # block size, blocks, frame size, frames, block timeout, private, features
+_TPACKET_STATS_V3 = struct.Struct("=3I")  # packets (drops included), drops, times the ring was found full
+_FRAME_BYTES = 2048  # only the arithmetic of the request uses it: V3 packs packets of any size into a block
+
+BLOCK_HEADER = struct.Struct("=8xIIII")
+"""struct tpacket_block_desc: (version, offset to private), block status, packets, offset of the first, bytes used."""
+
+_LINKTYPE_OF_HARDWARE = {
+    1: bpf.LINKTYPE_ETHERNET,  # ARPHRD_ETHER: veth, bridge
+    772: bpf.LINKTYPE_ETHERNET,  # ARPHRD_LOOPBACK: bears an Ethernet header of zeros
+    768: bpf.LINKTYPE_RAW,  # ARPHRD_TUNNEL
+    769: bpf.LINKTYPE_RAW,  # ARPHRD_TUNNEL6
+    776: bpf.LINKTYPE_RAW,  # ARPHRD_SIT
+    65534: bpf.LINKTYPE_RAW,  # ARPHRD_NONE: tun
+}
+_LOOPBACK_HARDWARE = 772
+
+
+class InterfaceUnusable(Exception):
+    """The interface is not there, or bears packets whose link type this recorder does not know."""
+
+
+def linktype_of(interface: str) -> int:
+    """The pcap link type (tcpdump.org/linktypes.html) of what a packet socket reads from this interface."""
+    return _LINKTYPE_OF_HARDWARE[_hardware_type(interface)]
+
+
+def _hardware_type(interface: str) -> int:
+    """The ARPHRD_ number; asked of the socket layer, since /sys may show another namespace's interfaces."""
+    request = ctypes.create_string_buffer(interface.encode()[:15], 40)  # struct ifreq
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            fcntl.ioctl(asking, SIOCGIFHWADDR, request)
+        except OSError as error:
+            names = ", ".join(name for _index, name in socket.if_nameindex())
+            raise InterfaceUnusable(f"interface {interface}: {error.strerror}; there are: {names}") from error
+    hardware = int.from_bytes(request.raw[16:18], sys.byteorder)
+    if hardware not in _LINKTYPE_OF_HARDWARE:
+        raise InterfaceUnusable(f"interface {interface}: hardware type {hardware} (linux/if_arp.h) cannot be recorded")
+    return hardware
+
+
+class Ring:
+    """An armed recorder on one interface: from the end of the constructor on, every kept packet is in the ring."""
+
+    def __init__(self, interface: str, program: list[bpf.Instruction], *, ring_bytes: int = RING_BYTES) -> None:
+        """Open, size, filter and arm.
+
+        Raises: InterfaceUnusable; PermissionError without CAP_NET_RAW; OSError(ENOMEM) for a ring that does not fit.
+        """
+        self.interface = interface
+        hardware = _hardware_type(interface)
+        self.packets = 0
+        """Packets that passed the filter since arming, dropped ones included; as of the last `count()`."""
+        self.drops = 0
+        """Packets for which no block was free; as of the last `count()`."""
+        self._taken_packets = 0
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        try:
+            self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+            self._block_bytes, self._blocks = _layout(ring_bytes)
+            self.ring_bytes = self._block_bytes * self._blocks
+            self._set_up_ring()
+            self._memory = mmap.mmap(self.socket.fileno(), self.ring_bytes)
+            self._view = memoryview(self._memory)
+            self._next = 0
+            bpf.attach(self.socket, program)
+            if hardware == _LOOPBACK_HARDWARE:
+                self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            self.socket.bind((interface, ETH_P_ALL))
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _set_up_ring(self) -> None:
+        frames = self.ring_bytes // min(_FRAME_BYTES, self._block_bytes)
+        frame_bytes = self.ring_bytes // frames
+        request = _TPACKET_REQ3.pack(self._block_bytes, self._blocks, frame_bytes, frames, BLOCK_TIMEOUT_MS, 0, 0)
+        try:
+            self.socket.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            raise OSError(errno.ENOMEM, f"no memory for a ring of {self.ring_bytes} bytes") from error
+
+    def fileno(self) -> int:
+        """For poll(2): readable while a block is ready."""
+        return self.socket.fileno()
+
+    def take(self) -> Iterator[memoryview]:
+        """Each block that is ready, oldest first, as its used bytes.
+
+        It is given back to the kernel when the next one is asked for, so the view must not be kept.
+        """
+        while True:
+            start = self._next * self._block_bytes
+            status, packets, _first, used = BLOCK_HEADER.unpack_from(self._memory, start)
+            if not status & TP_STATUS_USER:
+                return
+            with self._view[start : start + used] as block:
+                yield block
+            self._taken_packets += packets
+            self._memory[start + 8 : start + 12] = b"\0\0\0\0"  # block status: TP_STATUS_KERNEL
+            self._next = (self._next + 1) % self._blocks
+
+    def more_than_half_waits(self) -> bool:
+        """Whether the kernel has filled more than half of the ring since a block was last given back."""
+        middle = (self._next + self._blocks // 2) % self._blocks
+        return bool(BLOCK_HEADER.unpack_from(self._memory, middle * self._block_bytes)[0] & TP_STATUS_USER)
+
+    def all_handed_over(self) -> bool:
+        """Whether every packet counted so far stands in a block that is ready or was taken (call `count()` before).
+
+        The block being filled is handed over at the latest `BLOCK_TIMEOUT_MS` after it was opened.
+        """
+        handed_over = self._taken_packets
+        for ahead in range(self._blocks):
+            start = (self._next + ahead) % self._blocks * self._block_bytes
+            status, packets, _first, _used = BLOCK_HEADER.unpack_from(self._memory, start)
+            if not status & TP_STATUS_USER:
+                break
+            handed_over += packets
+        return handed_over >= self.packets - self.drops
+
+    def count(self) -> None:
+        """Add what the kernel counted since the last time to `packets` and `drops`."""
+        raw = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, _TPACKET_STATS_V3.size)
+        packets, drops, _times_full = _TPACKET_STATS_V3.unpack(raw)
+        self.packets += packets
+        self.drops += drops
+
+    def shut_gate(self) -> None:
+        """Let no further packet in; what is in the ring stays there to be read."""
+        bpf.attach(self.socket, bpf.REJECT_ALL)
+
+    def clear_error(self) -> str | None:
+        """Take the error that poll(2) reports (ENETDOWN: the interface went down or away); None if there is none."""
+        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return os.strerror(number) if number else None
+
+    def close(self) -> None:
+        self._view.release()
+        self._memory.close()
+        self.socket.close()
+
+
+def _layout(ring_bytes: int) -> tuple[int, int]:
+    """Bytes of a block and number of blocks: whole pages, at least two blocks, at most what was asked for."""
+    page = mmap.PAGESIZE
+    block_bytes = BLOCK_BYTES
+    while block_bytes > page and ring_bytes < 2 * block_bytes:
+        block_bytes //= 2
+    return block_bytes, max(2, ring_bytes // block_bytes)
