@@ -1,0 +1,257 @@
+"""The closed load's commonest form as one tight loop: one small request at a time, answers of a known size.
+
+The loop is what a C client would do: epoll_wait(2), and for each ready connection read(2), look, write(2). What it
+adds in Python is kept to a handful of bytecodes a message: counts gather in locals, the one clock reading is both
+this answer's done and the next request's sent time, and anything unusual (a partial answer, a first answer, the last
+one, an error) leaves for `_Rare`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from array import array
+from typing import TYPE_CHECKING
+
+from .answers import KnownSizeAnswers
+from .counters import INDEX
+from .latency_log import BATCH, NEVER
+from .phases import ClosedLoad
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+SENT, RECEIVED, ANSWERED, UNANSWERED = INDEX["sent"], INDEX["received"], INDEX["answered"], INDEX["unanswered"]
+BYTES_SENT, BYTES_RECEIVED = INDEX["bytes_sent"], INDEX["bytes_received"]
+WRONG, SURPLUS = INDEX["wrong_answers"], INDEX["surplus_bytes"]
+
+SMALL = 2048
+"""Requests up to this size fit into an empty send buffer whole."""
+FOREVER = 1 << 62
+STARTS = 64
+EVENTS = 256
+
+
+def suits(worker: Worker, phase: ClosedLoad) -> bool:
+    """Whether a closed load has the form this loop is for."""
+    plain = phase.think_ns == 0 and phase.concurrency is None and phase.pipeline == 1
+    return plain and isinstance(worker.answers, KnownSizeAnswers) and len(worker.request) <= SMALL
+
+
+def run(worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> None:
+    """Go through the phase on the open descriptors `fds`."""
+    rare = _Rare(worker, phase, start_ns, fds)
+    poll, read, write, clock = worker.connections.epoll.poll, os.read, os.write, time.monotonic_ns
+    row, log, request, size = worker.row, worker.log, worker.request, len(worker.request)
+    expected, answer_bytes, read_bytes = worker.right_answer, rare.answer_bytes, rare.answer_bytes + 64
+    number, first, sent, left = worker.connections.number, worker.plan.first_connection, rare.sent, rare.left
+    fresh, end = rare.messages - 1, rare.end
+    log.planned_as_sent = True
+    log_connection, log_sent, log_done = log.connection, log.sent, log.done
+    while rare.goes_on():
+        rare.begin_some()
+        at, count = log.at, 0
+        for fd, _events in poll(rare.wait_s, EVENTS):
+            try:
+                data = read(fd, read_bytes)
+                now = clock()
+                rest = left[fd] - 1
+                if (
+                    0 < rest < fresh
+                    and now < end
+                    and (data == expected if expected is not None else len(data) == answer_bytes)
+                    and not rare.partial
+                ):
+                    log_connection[at] = number[fd] + first
+                    log_sent[at] = sent[fd]
+                    log_done[at] = now
+                    at += 1
+                    if at == BATCH:
+                        log.at = at
+                        log.spill()
+                        at = 0
+                    left[fd] = rest
+                    sent[fd] = now
+                    count += 1
+                    try:
+                        written = write(fd, request)
+                    except OSError as error:
+                        log.at = at
+                        rare.write_failed(fd, error)
+                        at = log.at
+                        continue
+                    if written != size:
+                        rare.short(fd, written)
+                    continue
+            except OSError as error:
+                log.at = at
+                rare.read_failed(fd, error)
+                at = log.at
+                continue
+            log.at = at
+            rare.answer(fd, data, now)
+            at = log.at
+        log.at = at
+        if count:
+            row[SENT] += count
+            row[RECEIVED] += count
+            row[BYTES_SENT] += count * size
+            row[BYTES_RECEIVED] += count * answer_bytes
+    rare.finish()
+
+
+class _Rare:
+    """Everything about the loop that does not happen with every message."""
+
+    def __init__(self, worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> None:
+        self._worker = worker
+        self._connections = worker.connections
+        self._row = worker.row
+        self.answer_bytes = worker.answers.size if isinstance(worker.answers, KnownSizeAnswers) else 0
+        self.messages = phase.messages if phase.messages is not None else FOREVER
+        self.end = start_ns + phase.duration_ns if phase.duration_ns is not None else FOREVER
+        self._give_up = self.end + phase.grace_ns
+        self.sent = array("q", bytes(8 * worker.connections.size))
+        self.left = array("q", bytes(8 * worker.connections.size))
+        """By descriptor: answers still wanted, the outstanding one included; 0: nothing is outstanding."""
+        self.partial: set[int] = set()
+        """Descriptors in the middle of an answer, or of a request that did not fit."""
+        self._unsent: dict[int, memoryview] = {}
+        self._to_begin = fds
+        self._begun = 0
+        self._waiting = 0
+        self.wait_s = 0.0
+        self._connections.on_lost.append(self._lost)
+
+    def goes_on(self) -> bool:
+        if self._worker.stopping:
+            return False
+        if self._waiting or self._begun < len(self._to_begin):
+            return time.monotonic_ns() < self._give_up
+        return False
+
+    def begin_some(self) -> None:
+        """Send the first requests, some at a time, so that answers are not left lying meanwhile."""
+        until = min(self._begun + STARTS, len(self._to_begin))
+        while self._begun < until:
+            fd = self._to_begin[self._begun]
+            self._begun += 1
+            if self._connections.number[fd] < 0:
+                continue
+            now = time.monotonic_ns()
+            if now >= self.end:
+                self._begun = len(self._to_begin)
+                break
+            self.left[fd] = self.messages
+            self.sent[fd] = now
+            self._waiting += 1
+            self._ask(fd)
+        self.wait_s = 0.05 if self._begun == len(self._to_begin) else 0.0
+
+    def _ask(self, fd: int) -> None:
+        """Send a request whose `sent` and `left` are set."""
+        self._row[SENT] += 1
+        self._row[BYTES_SENT] += len(self._worker.request)
+        try:
+            written = os.write(fd, self._worker.request)
+        except OSError as error:
+            self.write_failed(fd, error)
+            return
+        if written < len(self._worker.request):
+            self.short(fd, written)
+
+    def short(self, fd: int, written: int) -> None:
+        """Keep the rest of a request that the kernel, short of memory, did not take whole (it is counted as sent)."""
+        self._unsent[fd] = memoryview(self._worker.request)[written:]
+        self.partial.add(fd)
+        self._connections.epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+
+    def write_failed(self, fd: int, error: OSError) -> None:
+        """Handle a request, already counted, of which nothing could be written."""
+        if isinstance(error, BlockingIOError):
+            self.short(fd, 0)
+            return
+        self._row[SENT] -= 1
+        self._row[BYTES_SENT] -= len(self._worker.request)
+        self._connections.lost(fd, error.errno or 0)
+
+    def read_failed(self, fd: int, error: OSError) -> None:
+        """Handle a failed read: nothing there but room to send, or the end of a connection."""
+        if not isinstance(error, BlockingIOError):
+            self._connections.lost(fd, error.errno or 0)
+            return
+        rest = self._unsent.get(fd)
+        if rest is None:
+            return
+        try:
+            rest = self._unsent[fd] = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            return
+        except OSError as broken:
+            self._connections.lost(fd, broken.errno or 0)
+            return
+        if not rest:
+            del self._unsent[fd]
+            self.partial.discard(fd)
+            self._connections.epoll.modify(fd, select.EPOLLIN)
+
+    def answer(self, fd: int, data: bytes, now: int) -> None:
+        """Handle what was read wherever it is not simply the one whole answer in the middle of a load."""
+        worker, row = self._worker, self._row
+        if not data:
+            self._connections.lost(fd, 0)
+            return
+        row[BYTES_RECEIVED] += len(data)
+        number = worker.plan.first_connection + self._connections.number[fd]
+        if not self.left[fd]:
+            row[SURPLUS] += len(data)
+            if fd not in worker.stalled:
+                worker.note_wrong(number, data, "nothing was asked")
+            return
+        complete, wrong = worker.answers.take(fd, data)
+        if wrong is not None:
+            row[WRONG] += 1
+            worker.note_wrong(number, wrong, "the answer differs")
+        if not complete:
+            self.partial.add(fd)
+            return
+        if complete > 1:
+            row[SURPLUS] += (complete - 1) * self.answer_bytes
+            worker.note_wrong(number, data, "more answers than requests")
+        self.partial.discard(fd)
+        worker.log.add(number, self.sent[fd], self.sent[fd], now)
+        row[RECEIVED] += 1
+        if not self._connections.answered[fd]:
+            self._connections.answered[fd] = 1
+            row[ANSWERED] += 1
+        self.left[fd] -= 1
+        if self.left[fd] and now < self.end:
+            self.sent[fd] = now
+            self._ask(fd)
+        else:
+            self.left[fd] = 0
+            self._waiting -= 1
+
+    def _lost(self, fd: int) -> None:
+        """Log the request of a connection that will never be answered."""
+        if self.left[fd]:
+            self.left[fd] = 0
+            self._waiting -= 1
+            self._never_answered(fd)
+        self.partial.discard(fd)
+        self._unsent.pop(fd, None)
+
+    def _never_answered(self, fd: int) -> None:
+        number = self._worker.plan.first_connection + self._connections.number[fd]
+        self._worker.log.add(number, self.sent[fd], self.sent[fd], NEVER)
+        self._row[UNANSWERED] += 1
+        self._worker.answers.forget(fd)
+
+    def finish(self) -> None:
+        """Log what is still unanswered; those connections rest from now on (`Worker.stalled`)."""
+        for fd in self._to_begin[: self._begun]:
+            if self.left[fd]:
+                self._never_answered(fd)
+                self._worker.stalled.add(fd)
+        self._connections.on_lost.remove(self._lost)

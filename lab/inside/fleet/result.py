@@ -1,0 +1,104 @@
+"""The result of a fleet host: what its workers counted, added up, and how far the generator can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .counters import Counters
+from .lateness import Lateness
+from .phases import ClosedLoad, Phase
+from .plan import Plan
+
+LATE_NS = 10_000_000
+"""A generator whose 99th percentile of lateness exceeds this did not keep its own schedule."""
+_ARRIVALS = ("planned", "started", "not_started")
+BUSY = 0.95
+"""A worker that computed for this share of a load phase had no time to ask for more."""
+
+
+@dataclass(kw_only=True)
+class PhaseRecord:
+    """One phase as the parent saw it."""
+
+    index: int
+    phase: Phase
+    before: dict[str, int]
+    begin_realtime_ns: int
+    after: dict[str, int] = field(default_factory=dict)
+    end_realtime_ns: int = 0
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    """One line of each worker: begin, end and CPU time of its part."""
+
+    def as_json(self) -> dict[str, Any]:
+        lateness = Lateness()
+        for report in self.reports:
+            bins = {int(key): count for key, count in report["lateness"]["bins"].items()}
+            lateness.merge(Lateness(bins, report["lateness"]["most_ns"]))
+        changed = {k: v - self.before[k] for k, v in self.after.items() if k not in ("open", "late_drops")}
+        shares = [r["cpu_ns"] / max(r["end_ns"] - r["begin_ns"], 1) for r in self.reports]
+        row = {
+            "index": self.index,
+            **asdict(self.phase),
+            "begin_ns": min((r["begin_ns"] for r in self.reports), default=None),
+            "end_ns": max((r["end_ns"] for r in self.reports), default=None),
+            "begin_realtime_ns": self.begin_realtime_ns,
+            "end_realtime_ns": self.end_realtime_ns,
+            "counts": {k: v for k, v in changed.items() if v},
+            "open_at_end": self.after["open"],
+            "lateness": lateness.summary(),
+            "cpu_ns": [r["cpu_ns"] for r in self.reports],
+            "cpu_share_max": round(max(shares, default=0.0), 4),
+        }
+        row["generator_limited"] = _limits(self, row)
+        return row
+
+
+def _limits(record: PhaseRecord, row: dict[str, Any]) -> list[str]:
+    """Reasons to believe that the generator, not the server, set the pace of a phase; empty: none."""
+    reasons = []
+    late = row["lateness"]["p99_ns"]
+    if late is not None and late > LATE_NS:
+        reasons.append(f"p99 of lateness is {late} ns; at most {LATE_NS} is on schedule")
+    if isinstance(record.phase, ClosedLoad) and row["cpu_share_max"] >= BUSY:
+        reasons.append(f"a worker computed for {row['cpu_share_max']} of the phase; below {BUSY} it had time to spare")
+    return reasons
+
+
+def assemble(
+    plan: Plan, anchor: dict[str, int], phases: list[PhaseRecord], counters: Counters, open_at_once: int
+) -> dict[str, Any]:
+    """Everything but what the workers say of themselves."""
+    sums = counters.sums()
+    rows = [record.as_json() for record in phases]
+    arriving = [row for row in rows if row["phase"] in ("load", "probe", "churn")]
+    return {
+        "name": plan.name,
+        "transport": plan.transport,
+        "first_connection": plan.first_connection,
+        "connections": plan.connections,
+        "close": plan.close,
+        "opened": sums["opened"],
+        "open_at_once": open_at_once,
+        "answered": sums["answered"],
+        "messages_sent": sums["sent"],
+        "messages_answered": sums["received"],
+        "bytes_sent": sums["bytes_sent"],
+        "bytes_received": sums["bytes_received"],
+        "closed_orderly": sums["closed_orderly"],
+        "closed_early": sums["closed_early"],
+        "reset_by_peer": sums["reset_by_peer"],
+        "timed_out": sums["timed_out"],
+        "failed": sums["failed"],
+        "left_open": sums["open"],
+        "errors": counters.errors(),
+        "unanswered": sums["unanswered"],
+        "wrong_answers": sums["wrong_answers"],
+        "surplus_bytes": sums["surplus_bytes"],
+        "arrivals": {name: sum(r["counts"].get(name, 0) for r in arriving) for name in _ARRIVALS},
+        "datagrams": {name: sums[name] for name in ("lost", "duplicated", "reordered")},
+        "latency_records_not_kept": sums["late_drops"],
+        "anchor": anchor,
+        "phases": rows,
+        "generator_limited": any(row["generator_limited"] for row in rows),
+    }
