@@ -1,0 +1,210 @@
+"""How fast the epoll server and the fleet are beside their counterparts in C, on the same path.
+
+    .venv/bin/python benchmarks/server_and_fleet.py [--blocks N] [--seconds S] [--only server|fleet]
+
+Two network namespaces joined by a veth pair, made here and gone with this program (it re-starts itself under
+`unshare`; no root is needed). 64-byte echo over 100 connections, server and client each on a processor of its own:
+
+    server: requests/s of lab.inside.servers.epoll_server over those of c/epoll_echo_server.c, both under c/epoll_client.c
+    fleet:  requests/s of lab.inside.fleet over those of c/epoll_client.c, both against c/epoll_echo_server.c
+
+Repeats are interleaved A B B A, so that a machine that slows down meets both alike. Each block gives one ratio; the
+median of them is quoted with its 95 % bootstrap interval. Prints one line of JSON for each comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER_ADDRESS, CLIENT_ADDRESS, PORT = "10.77.0.2", "10.77.0.1", 9000
+CONNECTIONS, MESSAGE_BYTES = 100, 64
+INSIDE = "WIRELAB_BENCHMARK_INSIDE"
+PYTHON = [sys.executable, "-m"]
+
+
+class Path2Hosts:
+    """This namespace (the client's host) and another one (the server's), joined by a veth pair."""
+
+    def __init__(self) -> None:
+        self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        self._enter = ["nsenter", "--target", str(self._holder.pid), "--net"]
+        self._await_namespace()
+        run = subprocess.check_call
+        run(["ip", "link", "add", "client0", "type", "veth", "peer", "name", "server0"])
+        run(["ip", "link", "set", "server0", "netns", str(self._holder.pid)])
+        for enter, link, address in (([], "client0", CLIENT_ADDRESS), (self._enter, "server0", SERVER_ADDRESS)):
+            run([*enter, "ip", "addr", "add", f"{address}/24", "dev", link])
+            run([*enter, "ip", "link", "set", link, "up"])
+
+    def _await_namespace(self) -> None:
+        """Wait until the holder has left our namespace: unshare(1) does so just before it becomes `sleep`."""
+        own = os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{self._holder.pid}/ns/net") == own:
+            if self._holder.poll() is not None:
+                sys.exit("unshare: cannot make a network namespace here; unprivileged user namespaces are needed")
+
+    def close(self) -> None:
+        self._holder.terminate()
+        self._holder.wait()
+
+    @contextmanager
+    def serving(self, command: list[str], folder: Path) -> Iterator[None]:
+        """Run a server in its host, on the last processor, while the block runs. It says "ready" when it listens."""
+        cpu = str(max(os.sched_getaffinity(0)))
+        with subprocess.Popen(
+            [*self._enter, "taskset", "-c", cpu, *command],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "LAB_OUT": str(folder)},
+            cwd=ROOT,
+        ) as server:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            if b"ready" not in line:
+                sys.exit(f"{command[0]}: not ready, said {line!r}")
+            try:
+                yield
+            finally:
+                server.kill()
+
+
+def asking(command: list[str], folder: Path) -> str:
+    """Run a client in this namespace, on the first processor; returns the last line of its output."""
+    cpu = str(min(os.sched_getaffinity(0)))
+    output = subprocess.check_output(
+        ["taskset", "-c", cpu, *command], env={**os.environ, "LAB_OUT": str(folder)}, cwd=ROOT, text=True
+    )
+    return output.splitlines()[-1]
+
+
+def c_client(binaries: Path, folder: Path, seconds: float) -> float:
+    """Answers a second that the client in C gets."""
+    arguments = [SERVER_ADDRESS, PORT, CONNECTIONS, MESSAGE_BYTES, round(seconds * 1000)]
+    result = json.loads(asking([str(binaries / "epoll_client"), *map(str, arguments)], folder))
+    if result["unanswered"]:
+        sys.exit(f"epoll_client: {result['unanswered']} requests were never answered")
+    return float(result["answers"] / result["took_ns"] * 1e9)
+
+
+def fleet(folder: Path, seconds: float) -> float:
+    """Answers a second that the fleet gets."""
+    plan = {
+        "targets": [[SERVER_ADDRESS, PORT]],
+        "connections": CONNECTIONS,
+        "message": {"bytes": MESSAGE_BYTES, "answer_bytes": MESSAGE_BYTES, "check": "echo"},
+        "phases": [
+            {"phase": "connect"},
+            {"phase": "load", "model": "closed", "duration_ns": round(seconds * 1e9)},
+            {"phase": "drain"},
+        ],
+    }
+    result = json.loads(asking([*PYTHON, "lab.inside.fleet", "--plan", json.dumps(plan)], folder))
+    load = result["phases"][1]
+    if result["errors"] or result["unanswered"] or result["wrong_answers"]:
+        sys.exit(f"fleet: errors {result['errors']}, {result['unanswered']} requests were never answered")
+    return float(load["counts"]["received"] / (load["end_ns"] - load["begin_ns"]) * 1e9)
+
+
+def interleaved(ours: Callable[[], float], theirs: Callable[[], float], blocks: int) -> dict[str, object]:
+    """Measure A B B A, `blocks` times over; each block gives the ratio of ours to theirs."""
+    ratios, rates = [], {"ours": [], "theirs": []}  # type: ignore[var-annotated]
+    for _ in range(blocks):
+        a1, b1, b2, a2 = ours(), theirs(), theirs(), ours()
+        ratios.append((a1 + a2) / (b1 + b2))
+        rates["ours"] += [a1, a2]
+        rates["theirs"] += [b1, b2]
+    chance = random.Random(1)
+    medians = sorted(statistics.median(chance.choices(ratios, k=blocks)) for _ in range(2000))
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "interval": [round(medians[50], 3), round(medians[1949], 3)],
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "ours_per_s": round(statistics.median(rates["ours"])),
+        "theirs_per_s": round(statistics.median(rates["theirs"])),
+    }
+
+
+def machine() -> dict[str, object]:
+    """What the figures were taken on."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    memory_kb = int(Path("/proc/meminfo").read_text().split()[1])
+    return {
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
+        "processors": os.cpu_count(),
+        "memory_gib": round(memory_kb / 2**20, 1),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def build(folder: Path) -> Path:
+    """Compile the counterparts."""
+    for name in ("epoll_echo_server", "epoll_client"):
+        source = ROOT / "benchmarks" / "c" / f"{name}.c"
+        subprocess.check_call([os.environ.get("CC", "cc"), "-O2", "-o", str(folder / name), str(source)])
+    return folder
+
+
+def compare(only: str | None, blocks: int, seconds: float) -> None:
+    hosts = Path2Hosts()
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            binaries = build(folder)
+            in_c = [str(binaries / "epoll_echo_server"), SERVER_ADDRESS, str(PORT)]
+            in_python = [*PYTHON, "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
+            in_python += ["--backlog", "1024", "--handler", "echo", "--framing", "none"]
+
+            def asked(server: list[str]) -> float:
+                with hosts.serving(server, folder):
+                    return c_client(binaries, folder, seconds)
+
+            def fleet_asks() -> float:
+                with hosts.serving(in_c, folder):
+                    return fleet(folder, seconds)
+
+            comparisons: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
+                "server": (lambda: asked(in_python), lambda: asked(in_c)),
+                "fleet": (fleet_asks, lambda: asked(in_c)),
+            }
+            for what, (ours, theirs) in comparisons.items():
+                if only in (None, what):
+                    figures = interleaved(ours, theirs, blocks)
+                    how = {"connections": CONNECTIONS, "message_bytes": MESSAGE_BYTES, "seconds": seconds}
+                    line = {"benchmark": f"{what} against C", "reach": 0.9, **figures, **how, "machine": machine()}
+                    print(json.dumps(line), flush=True)
+    finally:
+        hosts.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=5, help="blocks of four measurements each")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    parser.add_argument("--only", choices=("server", "fleet"), help="one comparison instead of both")
+    given = parser.parse_args()
+    if INSIDE not in os.environ:
+        for tool in ("unshare", "nsenter", "ip", "taskset", os.environ.get("CC", "cc")):
+            if shutil.which(tool) is None:
+                sys.exit(f"{tool}: not found; this benchmark needs it")
+        os.environ[INSIDE] = "1"
+        command = ["unshare", "--user", "--map-root-user", "--net", sys.executable, __file__, *sys.argv[1:]]
+        os.execvp("unshare", command)
+    compare(given.only, given.blocks, given.seconds)
+
+
+if __name__ == "__main__":
+    main()
