@@ -1,0 +1,114 @@
+"""The way to the Docker engine and to Compose: found as the `docker` command finds them, or a remedy said.
+
+The API client goes where the command goes: `$DOCKER_HOST`, else the current Docker context, else the local socket. So
+Docker Desktop, rootless Docker and a remote machine over SSH work as they do in the user's shell.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+
+import docker
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from docker.tls import TLSConfig
+
+from lab.errors import MachineLacks
+
+API_TIMEOUT_S = 60
+CONNECTIONS = 64
+"""One for each container whose output is followed, and some for requests beside them."""
+
+
+def connect() -> docker.APIClient:
+    """Return a client of the engine's API. Raises MachineLacks with the remedy when no engine answers."""
+    where, tls = _endpoint()
+    try:
+        client = docker.APIClient(
+            base_url=where,
+            version="auto",
+            timeout=API_TIMEOUT_S,
+            tls=tls,
+            max_pool_size=CONNECTIONS,
+            use_ssh_client=True,
+        )
+    except (DockerException, OSError) as error:
+        raise _no_engine(where or "the local socket", error) from error
+    return client
+
+
+def _endpoint() -> tuple[str | None, TLSConfig | bool]:
+    """Return where the engine listens (None: the platform's default) and how to speak to it."""
+    if host := os.environ.get("DOCKER_HOST"):
+        certificates = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
+        if os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_CERT_PATH"):
+            return host, TLSConfig(
+                client_cert=(f"{certificates}/cert.pem", f"{certificates}/key.pem"),
+                ca_cert=f"{certificates}/ca.pem",
+                verify=bool(os.environ.get("DOCKER_TLS_VERIFY")),
+            )
+        return host, False
+    name = os.environ.get("DOCKER_CONTEXT")
+    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+    if context is None:
+        raise MachineLacks(f"Docker: context {name!r} does not exist", hint="list them with `docker context ls`")
+    return context.Host, context.TLSConfig or False
+
+
+def _no_engine(where: str, error: Exception) -> MachineLacks:
+    """Translate why the engine did not answer into what the user can do about it."""
+    reason = str(error)
+    if "Permission denied" in reason or "PermissionError" in reason:
+        return MachineLacks(
+            f"Docker: no permission to use {where}",
+            hint="join the docker group (`sudo usermod -aG docker $USER`, then log in again), or use --engine netns",
+        )
+    if shutil.which("docker") is None and shutil.which("dockerd") is None:
+        return MachineLacks(
+            "Docker: not installed",
+            hint="install it (`apt-get install docker.io docker-compose`), or use --engine netns",
+        )
+    return MachineLacks(
+        f"Docker: no engine answers at {where}: {_innermost(error)}",
+        hint="start it (`sudo systemctl start docker`, or Docker Desktop), or use --engine netns",
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return str(error)
+
+
+@cache
+def compose_command() -> tuple[str, ...]:
+    """Return the words that start Compose: `$LAB_COMPOSE`, else `docker compose`, else `docker-compose`.
+
+    Raises MachineLacks when there is none.
+    """
+    if chosen := os.environ.get("LAB_COMPOSE"):
+        return tuple(shlex.split(chosen))
+    for words in (("docker", "compose"), ("docker-compose",)):
+        if shutil.which(words[0]) and _answers([*words, "version"]):
+            return words
+    raise MachineLacks(
+        "Docker Compose: neither `docker compose` nor `docker-compose` works here",
+        hint="install one of them (Debian: `apt-get install docker-compose`), or use --engine netns",
+    )
+
+
+@cache
+def compose_version() -> str:
+    """Return Compose's name and version for people, e.g. `docker compose 2.26.1-4`. Raises MachineLacks."""
+    words = compose_command()
+    answer = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=False)
+    return f"{' '.join(words)} {answer.stdout.strip() or 'of unknown version'}"
+
+
+def _answers(words: Sequence[str]) -> bool:
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
