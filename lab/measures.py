@@ -1,7 +1,7 @@
 """The measures: every quantity that an expectation may name, with its unit, its meaning, and where it comes from.
 
 A leaf module, so that a scenario can be checked before anything runs and a verdict can be judged after everything ran,
-both from the same list. A name ending in `.*` stands for a family: `teardown.*` covers `teardown.fin4`, `teardown.reset`.
+both from the same list. A name ending in `.*` stands for a family: `teardown.*` covers `teardown.fin4` and the like.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Measure:
     name: str
     unit: Unit
     source: Source
-    """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of the
-    capture at one host (unknown where the capture lost anything); `counters`: the kernel's; `latency`: the fleet's log."""
+    """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
+    the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log."""
     meaning: str
 
 

@@ -62,7 +62,7 @@ class _Heard:
 
 
 class Session:
-    """Drives one run on one engine. `execute` does it all; `bring_up` and `bring_down` are its two halves for `lab up`."""
+    """Drives one run on one engine: `execute` does it all, `bring_up` and `bring_down` are its halves for `lab up`."""
 
     def __init__(self, loaded: Loaded, engine: Engine, run: Run, progress: Progress) -> None:
         self.loaded = loaded
@@ -73,6 +73,8 @@ class Session:
         self.topology: Topology | None = None
         self._heard: dict[str, _Heard] = defaultdict(_Heard)
         self._logs: dict[str, Any] = {}
+        self._running: set[str] = set()
+        """Programs that were started, here or by the process that left this lab up."""
 
     # --- the whole -----------------------------------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class Session:
             programs = [p for p in self.topology.programs if p.role != "host" and (with_fleet or p.role != "fleet")]
             self.progress.stage(f"starting {len(programs)} programs")
             self.engine.start(programs)
+            self._running = {p.name for p in (*self.topology.of_role("host"), *programs)}
             names = [p.name for p in (*self.topology.of_role("host"), *programs)]
             self._wait(names, lambda heard: heard.ready is not None, READY_TIMEOUT_S, "ready")
             self._read_counters()
@@ -130,7 +133,9 @@ class Session:
             self._logs.clear()
 
     def stop_and_collect(self) -> None:
-        """End the programs of a lab that `lab up` left running, and take their results."""
+        """End the programs of a lab that `lab up` left running (all but the fleet), and take their results."""
+        assert self.topology is not None
+        self._running = {p.name for p in self.topology.programs if p.role != "fleet"}
         with self._timed("drain"):
             self._stop_programs()
         with self._timed("collect"):
@@ -190,7 +195,7 @@ class Session:
         assert self.topology is not None
         for role in ("fleet", "server", "capture", "host"):
             names = [p.name for p in self.topology.of_role(role)]
-            names = [n for n in names if self._heard[n].exit_code is None and self._heard[n].ready is not None]
+            names = [n for n in names if n in self._running and self._heard[n].exit_code is None]
             if role == "capture":
                 self._wait_until_quiet()
             self.progress.stage({"capture": "draining the captures"}.get(role, f"stopping {role}"))

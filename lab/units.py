@@ -1,4 +1,4 @@
-"""Numbers with units as people write them: "10k" connections, "5ms", "64KiB", "1k/s" <-> int count, ns, bytes, per second.
+"""Numbers with units as people write them: "10k", "5ms", "64KiB", "1k/s" <-> int count, ns, bytes, float per second.
 
 The only place that parses or prints units. Inside the lab time is int nanoseconds, sizes are int bytes, counts are int,
 rates are float per second. Parsers raise ValueError with what is allowed; printers never lose the order of magnitude.

@@ -138,6 +138,16 @@ def _server(scenario: Scenario) -> Iterator[Contradiction]:
     if model is not None and model.transport != scenario.fleet.transport:
         what = f"the {server.model} server speaks {model.transport}, got {scenario.fleet.transport!r}"
         yield Contradiction(path=("fleet", "transport"), what=what, hint=f"set fleet.transport: {model.transport}")
+    if model is not None and model.framing is not None and model.framing != scenario.fleet.message.framing:
+        what = f"the {server.model} server speaks only `{model.framing}`, got {scenario.fleet.message.framing!r}"
+        yield Contradiction(path=("fleet", "message", "framing"), what=what)
+    if model is not None and model.scale != "pool" and server.pool is not None:
+        yield Contradiction(path=("server", "pool"), what=f"the {server.model} server has no pool, got {server.pool}")
+    if model is not None and model.scale != "workers" and server.workers not in ("auto", 1):
+        what = f"the {server.model} server is one process tree, got {server.workers} workers; leave it `auto`"
+        yield Contradiction(path=("server", "workers"), what=what)
+    if isinstance(server.workers, int) and server.workers < 1:
+        yield Contradiction(path=("server", "workers"), what=f"at least 1, or auto, got {server.workers}")
     group = scenario.hosts.get(host_names(scenario).get(server.host, ""))
     if group is not None and group.nofile is not None and isinstance(server.workers, int):
         room = server.workers * (group.nofile - DESCRIPTORS_KEPT)
@@ -145,7 +155,7 @@ def _server(scenario: Scenario) -> Iterator[Contradiction]:
             scenario.fleet.transport == "tcp"
             and scenario.fleet.connections > room
             and model is not None
-            and not model.pool
+            and model.scale == "workers"
         ):
             what = (
                 f"{server.workers} workers with {group.nofile} descriptors each can hold {room} connections, "

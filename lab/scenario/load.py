@@ -91,14 +91,15 @@ def _apply(document: Document, overrides: Sequence[str], file: str) -> dict[KeyP
                 break
         else:
             last = path[-1]
-            if (isinstance(at, list) and isinstance(last, int) and last < len(at)) or (
-                isinstance(at, dict) and isinstance(last, str)
-            ):
-                at[last] = value
-                origins[path] = override
-            else:
-                what = f"--set {override}: no such item; the list has {len(at)}"
+            in_mapping = isinstance(at, dict) and isinstance(last, str)
+            in_list = isinstance(at, list) and isinstance(last, int) and last < len(at)
+            if not in_mapping and not in_list:
+                what = f"--set {override}: no such item; there are {len(at)}"
                 problems.append(Problem(file=file, line=document.line_of(path), key=dotted(path), what=what))
+                continue
+            container: Any = at
+            container[last] = value
+            origins[path] = override
     if problems:
         raise ScenarioInvalid(*problems)
     return origins
@@ -139,16 +140,20 @@ def _explain(details: ErrorDetails) -> tuple[KeyPath, str, str | None]:
     path: KeyPath = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith(TAG)))
     kind, got, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        allowed = sorted(_keys_at(details["loc"][:-1]))
-        close = difflib.get_close_matches(str(path[-1]), allowed, n=1)
+        keys = sorted(_keys_at(details["loc"][:-1]))
+        close = difflib.get_close_matches(str(path[-1]), keys, n=1)
         hint = f"did you mean `{close[0]}`?" if close else None
-        return path, f"unknown key, got {path[-1]!r}; allowed: {', '.join(allowed)}", hint
+        return path, f"unknown key, got {path[-1]!r}; allowed: {', '.join(keys)}", hint
     if kind == "missing":
         return path, "missing; the key is required", None
     if kind == "union_tag_invalid":
         tag = str(context["tag"]).removeprefix(TAG)
-        allowed_tags = [t.strip("' ").removeprefix(TAG) for t in str(context["expected_tags"]).split(",")]
-        return path, f"unknown phase, got {tag!r}; allowed: {', '.join(allowed_tags)}", None
+        tags = [t.strip("' ").removeprefix(TAG) for t in str(context["expected_tags"]).split(",")]
+        if tag.endswith("-load"):
+            model = tag.removesuffix("-load")
+            return (*path, "model"), f"unknown load model, got {model!r}; allowed: closed, open", None
+        allowed = dict.fromkeys("load" if t.endswith("-load") else t for t in tags)
+        return path, f"unknown phase, got {tag!r}; allowed: {', '.join(allowed)}", None
     if kind == "union_tag_not_found":
         return path, f"not a phase, got {got!r}; a mapping with `phase: connect`, hold, load, ..., drain", None
     if kind == "value_error":

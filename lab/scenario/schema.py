@@ -86,7 +86,8 @@ class Message(Part):
     size: Bytes = 64
     """Payload of a message, without framing."""
     framing: str = "none"
-    """How a message's end is found: none, fixed:64, delimiter:\\n, length, json-header, http. Server and fleet share it."""
+    """How a message's end is found: none, fixed:64, delimiter:\\n, length, json-header, http. Server and
+    fleet share it."""
     answer: Bytes | None = None
     """Size of an answer where the framing cannot tell; default: as large as the message."""
     check: bool = True
@@ -209,7 +210,8 @@ class Fleet(Part):
     phases: list[Phase] = Field(min_length=1)
     """What the fleet does, in order; all fleet hosts change phase together."""
     close: Literal["fin", "rst", "half"] = "fin"
-    """How a connection is closed: close(2); close with SO_LINGER 0 (abort); shutdown(SHUT_WR), read to the end, close."""
+    """How a connection is closed: close(2); close with SO_LINGER 0 (abort); shutdown(SHUT_WR), read to the end,
+    close."""
     socket_options: dict[str, int | bool] = Field(default_factory=dict)
 
 

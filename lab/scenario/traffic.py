@@ -18,7 +18,7 @@ GRACE_NS = 30_000_000_000
 
 
 def phase_asks_ns(scenario: Scenario, index: int) -> int:
-    """Return the time that phase `index` asks for: its duration, or its count at the rate it sets; 0 where it sets none."""
+    """Return the time that phase `index` asks for: its duration, or its count at the rate it sets; else 0."""
     phase = scenario.fleet.phases[index]
     if isinstance(phase, ConnectPhase):
         rate = scenario.fleet.connect.rate

@@ -150,18 +150,17 @@ def _captures(scenario: Scenario, hosts: dict[str, Host]) -> Iterator[Program]:
             break
 
 
-def _workers(given: int | str, needed: int, nofile: int, arithmetic: list[str], who: str) -> int:
-    """Return how many processes hold `needed` connections, `nofile` descriptors each; note the arithmetic."""
-    room = nofile - DESCRIPTORS_KEPT
+def _workers(given: int | str, needed: int, room: int, arithmetic: list[str], who: str) -> int:
+    """Return how many processes hold `needed` connections, `room` each; note the arithmetic."""
     least = max(1, -(-needed // room))
     workers = least if given == "auto" else int(given)
     arithmetic.append(
-        f"{who}: {needed:,} connections / ({nofile:,} descriptors - {DESCRIPTORS_KEPT}) = {least} "
+        f"{who}: {needed:,} connections / {room:,} a process = {least} "
         f"worker{'s' if least > 1 else ''}" + ("" if workers == least else f"; the scenario asks for {workers}")
     )
     if workers < least:
         raise MachineLacks(
-            f"{who}: {workers} workers of {nofile:,} descriptors cannot hold {needed:,} connections; {least} are needed",
+            f"{who}: {workers} workers of {room:,} connections each cannot hold {needed:,} connections; {least} can",
             hint="leave `workers: auto`, or raise the machine's hard limit of open files (RLIMIT_NOFILE)",
         )
     return workers
@@ -182,12 +181,15 @@ def _server(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Program:
     model = MODELS[server.model]
     nofile = _nofile(scenario, server.host, facts)
     workers = server.workers
-    if fleet.transport == "tcp" and not model.pool:
-        workers = _workers(workers, fleet.connections, nofile, arithmetic, "server")
+    if fleet.transport == "tcp" and model.scale == "workers":
+        room = model.max_connections(nofile) or nofile
+        own_limit = model.ceiling is not None and workers != "auto"  # a model's own ceiling may be what is studied
+        workers = _workers(workers, fleet.connections, nofile if own_limit else room, arithmetic, "server")
     arguments = ["--bind", "0.0.0.0", "--port", str(server.port), "--backlog", str(server.backlog)]
-    arguments += ["--workers", str(1 if workers == "auto" else workers), "--handler", server.handler]
-    arguments += ["--framing", fleet.message.framing, "--recv-size", str(server.recv_size)]
-    if server.pool is not None:
+    if model.scale == "workers":
+        arguments += ["--workers", str(1 if workers == "auto" else workers)]
+    arguments += ["--handler", server.handler, "--framing", fleet.message.framing, "--recv-size", str(server.recv_size)]
+    if model.scale == "pool" and server.pool is not None:
         arguments += ["--pool", str(server.pool)]
     for option, value in server.socket_options.items():
         arguments += ["--set-option", f"{option}={int(value)}"]
@@ -196,7 +198,7 @@ def _server(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Program:
         role="server",
         module=f"lab.inside.servers.{model.module}",
         arguments=tuple(arguments),
-        image="servers" if model.packages else "host",
+        image="servers" if any(not r.startswith("kernel:") for r in model.requires) else "host",
         capabilities=("NET_BIND_SERVICE",) if server.port < 1024 else (),
         nofile=scenario.hosts[host_names(scenario)[server.host]].nofile,
     )
@@ -212,7 +214,8 @@ def _fleets(scenario: Scenario, facts: Facts, hosts: dict[str, Host], arithmetic
         f"clients: {fleet.connections:,} connections / {len(names)} hosts = {most:,} each, "
         f"of {high - low + 1:,} ephemeral ports ({low}-{high})"
     )
-    workers = _workers(fleet.workers, most, _nofile(scenario, fleet.hosts, facts), arithmetic, "each fleet host")
+    room = _nofile(scenario, fleet.hosts, facts) - DESCRIPTORS_KEPT
+    workers = _workers(fleet.workers, most, room, arithmetic, "each fleet host")
     first = 0
     for index, name in enumerate(names):
         count = share + (index < extra)

@@ -100,6 +100,11 @@ class Evidence:
             return None
         return readings[0]["counters"], readings[-1]["counters"]
 
+    def addresses(self, host: str) -> list[str]:
+        """Return the host's own addresses."""
+        topology = json.loads((self.folder / "topology.json").read_text())
+        return [i["address"] for h in topology["hosts"] if h["name"] == host for i in h["interfaces"]]
+
     def hosts_named(self, name: str) -> list[str]:
         """Return the hosts that `name` stands for: itself, or the members of a group."""
         if name in self.hosts:

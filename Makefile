@@ -1,0 +1,82 @@
+# Needs python3 (3.11 or newer, with venv), make, and for engine compose a Docker engine. Everything else is installed
+# into .venv from requirements.lock by the first target that needs it.
+
+PYTHON ?= python3
+VENV   := .venv
+LAB    := $(VENV)/bin/python -m lab
+# The stamp holds the lock's hash: the environment is made anew only when the lock has changed.
+STAMP  := $(VENV)/.installed-$(shell cksum < requirements.lock | tr ' ' '-')
+
+.DEFAULT_GOAL := help
+.PHONY: help scenario list check plan doctor inspect report runs up down clean schema test test-live lint format bench lock
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed, got $$($(PYTHON) --version)"; echo "hint: make PYTHON=python3.13 ..."; exit 3; }
+	@$(PYTHON) -c 'import venv, ensurepip' \
+		|| { echo "error: python3 has no venv"; echo "hint: on Debian and Ubuntu: apt-get install python3-venv"; exit 3; }
+	@echo "installing the environment into $(VENV), once" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@rm -f $(VENV)/.installed-* && touch $@
+
+scenario: $(STAMP)  ## Run a scenario: make scenario NAME=epoll-10k [ARGS='--set fleet.connections=200']
+	@test -n "$(NAME)" || { echo "error: which scenario? make scenario NAME=epoll-10k"; $(LAB) list; exit 2; }
+	@$(LAB) run $(NAME) $(ARGS)
+
+list: $(STAMP)  ## List the scenarios and the I/O models
+	@$(LAB) list
+
+check: $(STAMP)  ## Check every scenario of the catalogue
+	@$(LAB) check scenarios/*.yaml
+
+plan: $(STAMP)  ## Show what a run would build here: make plan NAME=epoll-10k
+	@$(LAB) plan $(NAME) $(ARGS)
+
+doctor: $(STAMP)  ## Tell what this machine can run, and the remedy for what it cannot
+	@$(LAB) doctor
+
+inspect: $(STAMP)  ## Look into a run's captures: make inspect RUN=epoll-10k [ARGS='--connection 1']
+	@$(LAB) inspect $(RUN) $(ARGS)
+
+report: $(STAMP)  ## Print a run's summary again: make report RUN=epoll-10k
+	@$(LAB) report $(RUN) $(ARGS)
+
+runs: $(STAMP)  ## List the runs
+	@$(LAB) runs
+
+up: $(STAMP)  ## Bring a scenario's hosts up and leave them: make up NAME=epoll-10k
+	@$(LAB) up $(NAME) $(ARGS)
+
+down: $(STAMP)  ## End a lab that is up
+	@$(LAB) down $(ARGS)
+
+clean: $(STAMP)  ## Remove what crashed runs left on this machine (by label; runs in progress are not touched)
+	@$(LAB) clean
+
+schema: $(STAMP)  ## Write scenarios/scenario.schema.json anew from the types
+	@$(LAB) schema > scenarios/scenario.schema.json
+
+test: $(STAMP)  ## Run the tests that need neither Docker nor root
+	@$(VENV)/bin/python -m pytest -m "not live" $(ARGS)
+
+test-live: $(STAMP)  ## Run the tests on a real Docker engine
+	@$(VENV)/bin/python -m pytest -m live --timeout=600 $(ARGS)
+
+lint: $(STAMP)  ## Check style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(STAMP)  ## Format the code
+	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
+
+bench: $(STAMP)  ## Measure speed side by side with peers; prints one JSON line a benchmark
+	@for benchmark in benchmarks/*.py; do $(VENV)/bin/python $$benchmark || exit 1; done
+
+lock:  ## Resolve the dependencies anew (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev pyproject.toml \
+		-o requirements.lock --custom-compile-command "make lock"

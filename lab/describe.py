@@ -1,0 +1,94 @@
+"""Scenarios and plans in words, for `lab show` and `lab plan`. Pure text; nothing is run."""
+
+from __future__ import annotations
+
+from lab import measures, units
+from lab.manifest import expectations
+from lab.scenario.load import Loaded
+from lab.scenario.schema import Phase
+from lab.scenario.traffic import asks_ns
+from lab.topology import Facts, Topology
+
+
+def describe_scenario(loaded: Loaded) -> str:
+    """Return a scenario as a page of text: lesson, hosts, server, fleet, captures, expectations."""
+    scenario = loaded.scenario
+    server, fleet, message = scenario.server, scenario.fleet, scenario.fleet.message
+    lines = [f"{loaded.name}: {scenario.title}", ""]
+    if scenario.lesson:
+        lines += [f"  {line}".rstrip() for line in scenario.lesson.strip().splitlines()] + [""]
+    hosts = [f"{name} x {host.count}" if host.count > 1 else name for name, host in scenario.hosts.items()]
+    lines.append(f"hosts     {', '.join(hosts)}; networks {', '.join(scenario.networks)}")
+    lines.append(f"server    {server.model} on {server.host}, port {server.port}, handler {server.handler}")
+    lines.append(
+        f"fleet     {units.show_count(fleet.connections)} {fleet.transport} connections from {fleet.hosts}, "
+        f"messages of {units.show_bytes(message.size)}, framing {message.framing}"
+    )
+    lines += [
+        f"{'phases' if index == 0 else '':<10}{index + 1}. {_phase(phase, loaded)}"
+        for index, phase in enumerate(fleet.phases)
+    ]
+    for index, capture in enumerate(scenario.capture):
+        what = f"{capture.host}: {capture.filter or 'everything'}, {units.show_bytes(capture.snaplen)} of each packet"
+        lines.append(f"{'capture' if index == 0 else '':<10}{what}")
+    lines.append("expects")
+    for row in expectations(loaded):
+        signs = {"equal": "=", "at_least": ">=", "at_most": "<="}
+        wanted = " and ".join(
+            f"{sign} {_value(row[key], row['unit'])}" for key, sign in signs.items() if row[key] is not None
+        )
+        because = f"  ({row['because']})" if row["because"] else ""
+        lines.append(f"  {row['what']} {wanted}{because}")
+    lines += ["", f"takes {units.show_duration(asks_ns(scenario))} of traffic; file: {loaded.file}"]
+    return "\n".join(lines)
+
+
+def _value(value: float, unit: str) -> str:
+    return {"ns": units.show_duration, "bytes": units.show_bytes, "per_s": units.show_rate}.get(unit, units.show_count)(
+        value
+    )
+
+
+def _phase(phase: Phase, loaded: Loaded) -> str:
+    """Return a phase as one line: its name and what it sets."""
+    rate = loaded.scenario.fleet.connect.rate
+    if phase.phase == "connect":
+        return "connect" + (f" at {units.show_rate(rate)}" if rate else " as fast as the cap in flight allows")
+    words = []
+    for key, value in phase.model_dump(exclude={"phase"}, exclude_defaults=True).items():
+        if key in ("duration", "think", "gap"):
+            words.append(f"{key} {units.show_duration(value)}")
+        elif key == "rate":
+            words.append(f"at {units.show_rate(value)}")
+        elif key == "read_rate":
+            words.append(f"reading {units.show_bytes(value)}/s")
+        else:
+            words.append(f"{key} {value}")
+    return f"{phase.phase} {', '.join(words)}".strip()
+
+
+def describe_plan(loaded: Loaded, topology: Topology, facts: Facts) -> str:
+    """Return what a run would build on this machine, and how its numbers came about."""
+    lines = [f"{loaded.name} on engine {facts.engine} ({facts.engine_version}, kernel {facts.kernel})", ""]
+    for network in topology.networks:
+        lines.append(f"network {network.name}: {network.subnet}, MTU {network.mtu}")
+    width = max(len(host.name) for host in topology.hosts)
+    for host in topology.hosts:
+        roles = ", ".join(p.role for p in topology.programs if p.host == host.name and p.role != "host")
+        addresses = ", ".join(f"{i.name} {i.address}/{i.prefix}" for i in host.interfaces)
+        lines.append(f"host {host.name:<{width}}  {addresses}  runs {roles}")
+        lines += [f"     {'':<{width}}  {name} = {' '.join(value.split())}" for name, value in host.sysctls.items()]
+    lines += ["", *topology.arithmetic]
+    lines += [
+        f"this machine: {facts.cpus} CPUs, {units.show_bytes(facts.memory_bytes)}, "
+        f"{facts.nofile_hard:,} descriptors a process"
+    ]
+    if facts.missing:
+        lines.append(f"it lacks: {', '.join(facts.missing)}")
+    return "\n".join(lines)
+
+
+def describe_measures() -> str:
+    """Return every measure that an expectation may name."""
+    width = max(len(measure.name) for measure in measures.MEASURES)
+    return "\n".join(f"{m.name:<{width}}  {m.unit:<6} {m.meaning}" for m in measures.MEASURES)

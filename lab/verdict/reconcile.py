@@ -1,0 +1,71 @@
+"""Do the kernel's counters and the capture agree? Segment for segment, in both directions.
+
+The kernel counts every TCP segment that it hands to IP (`Tcp.OutSegs`) and every one that it gets from it
+(`Tcp.InSegs`), in each network stack apart. A recorder on all interfaces of that stack must have seen the same number.
+Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed, so the
+two counts cover the same segments. Where they differ, either the recorder lost packets that nobody reported, or the
+filter kept some out; then the capture proves no absence.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import polars as pl
+
+from lab import units
+from lab.verdict.observe import Evidence
+
+
+def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
+    """Compare the captured segments of one host with its kernel's counts.
+
+    Returns `kernel_in`, `kernel_out`, `captured_in`, `captured_out`, `difference` (sum of both absolute differences;
+    None where the two cannot be compared) and `sentence`.
+    """
+    result: dict[str, Any] = dict.fromkeys(("kernel_in", "kernel_out", "captured_in", "captured_out", "difference"))
+    readings = evidence.counters(host)
+    if readings is None:
+        return {**result, "sentence": f"the kernel's counters of {host} were not read"}
+    if reason := _filtered(evidence, host):
+        return {**result, "sentence": f"{host}: not comparable with the kernel's counters: {reason}"}
+    before, after = readings
+    result["kernel_in"] = after["Tcp.InSegs"] - before["Tcp.InSegs"]
+    result["kernel_out"] = after["Tcp.OutSegs"] - before["Tcp.OutSegs"]
+    captured = captured_segments(evidence, host)
+    if captured is None:
+        return {**result, "sentence": f"{host}: no packets table"}
+    result["captured_in"], result["captured_out"] = captured
+    difference = abs(result["kernel_in"] - captured[0]) + abs(result["kernel_out"] - captured[1])
+    result["difference"] = difference
+    numbers = (
+        f"{units.show_count(captured[0])} segments in and {units.show_count(captured[1])} out captured; "
+        f"the kernel of {host} counted {units.show_count(result['kernel_in'])} and "
+        f"{units.show_count(result['kernel_out'])}"
+    )
+    return {**result, "sentence": numbers if difference else f"{numbers}: equal"}
+
+
+def captured_segments(evidence: Evidence, host: str) -> tuple[int, int] | None:
+    """Count captured TCP segments to and from the host's own addresses; None without a packets table."""
+    table = evidence.folder / "tables" / "packets.parquet"
+    if not table.exists():
+        return None
+    addresses = evidence.addresses(host)
+    segments = pl.scan_parquet(table).filter((pl.col("host") == host) & (pl.col("protocol") == 6))
+    counts = segments.select(
+        pl.col("dst_addr").is_in(addresses).sum().alias("in"), pl.col("src_addr").is_in(addresses).sum().alias("out")
+    ).collect()
+    return int(counts["in"][0]), int(counts["out"][0])
+
+
+def _filtered(evidence: Evidence, host: str) -> str | None:
+    """Say why the filter keeps segments out that the kernel counts; None where it keeps all of this lab's TCP."""
+    port = evidence.manifest["server"]["port"]
+    for capture in evidence.manifest["captures"]:
+        if host in evidence.hosts_named(capture["host"]):
+            text = capture["filter"].strip()
+            whole = ("", "tcp", f"tcp port {port}", f"port {port}", "ip", "ip and tcp")
+            return None if re.sub(r"\s+", " ", text) in whole else f"the filter `{text}` keeps only a part"
+    return "no capture point"
