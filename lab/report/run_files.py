@@ -1,0 +1,164 @@
+"""A run folder read for telling: whatever is there, and the names of what is missing.
+
+In: a run folder, whole or not. Out: `RunFiles`. Numbers come from `lab.verdict.observe`, so that the summary, the
+report and the verdict can never tell different ones. What a run did not leave is None and its name stands in
+`missing`; nothing that is missing is ever told as 0.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.report.steps import Endpoint, Step, Typical, choose_typical, steps
+from lab.verdict.observe import Evidence, observe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """The connection drawn as a ladder."""
+
+    typical: Typical
+    host: str
+    """The vantage: the host whose capture it was taken from."""
+    orig: Endpoint
+    resp: Endpoint
+    steps: list[Step]
+
+
+@dataclass(kw_only=True)
+class RunFiles:
+    """One run folder."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    topology: dict[str, Any]
+    verdict: dict[str, Any]
+    evidence: Evidence | None
+    """None where manifest or topology is missing."""
+    missing: list[str] = field(default_factory=list)
+    """What should be in the folder and is not, or cannot be read: `verdict.json`, `tables/connections.parquet: ...`."""
+
+    @classmethod
+    def read(cls, folder: Path) -> RunFiles:
+        """Read a run folder."""
+        missing: list[str] = []
+        files = {name: _json(folder, f"{name}.json", missing) for name in ("manifest", "topology", "verdict")}
+        evidence = None
+        if files["manifest"] and files["topology"]:
+            try:
+                evidence = Evidence.read(folder)
+            except (OSError, ValueError, KeyError) as error:
+                missing.append(f"the programs' results: {_reason(error)}")
+        run = cls(folder=folder, evidence=evidence, missing=missing, **files)
+        if evidence is not None:
+            missing += [f"hosts/{host}/fleet.json" for host, result in evidence.fleets.items() if not result]
+            missing += [f"hosts/{host}/capture.json" for host, result in evidence.captures.items() if not result]
+            if not evidence.server:
+                missing.append(f"hosts/{evidence.manifest['server_host']}/server.json")
+        return run
+
+    @property
+    def shown_folder(self) -> str:
+        """The folder as a user of this checkout writes it."""
+        parts = self.folder.absolute().parts[-3:]
+        return "/".join(parts) if parts[0] == "runs" else str(self.folder)
+
+    @property
+    def vantages(self) -> list[str]:
+        """The captured hosts, the server's first."""
+        if self.evidence is None:
+            return []
+        return sorted(self.evidence.captures, key=lambda host: (host != self.manifest.get("server_host"), host))
+
+    def observed(self, what: str, at: str = "") -> float | None:
+        """Return a measure's value; None where the run left no number for it."""
+        if self.evidence is None:
+            return None
+        try:
+            return observe(what, at or self.manifest["server_host"], self.evidence).value
+        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+            self._miss(f"{what}: {_reason(error)}")
+            return None
+
+    def server(self, *path: str) -> Any:
+        """Return what the server's result says under the keys of `path`; None if it does not."""
+        value: Any = self.evidence.server if self.evidence is not None else {}
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def table(self, name: str, host: str | None = None) -> pl.DataFrame | None:
+        """Read one table (`host`: the rows of that vantage only); None where there is none."""
+        lazy = self.scan(name, host)
+        try:
+            return None if lazy is None else lazy.collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            self._miss(f"tables/{name}.parquet: {_reason(error)}")
+            return None
+
+    def scan(self, name: str, host: str | None = None) -> pl.LazyFrame | None:
+        """Open one table without reading it; None where there is none."""
+        path = self.folder / "tables" / f"{name}.parquet"
+        if not path.exists():
+            self._miss(f"tables/{name}.parquet")
+            return None
+        lazy = pl.scan_parquet(path)
+        return lazy if host is None else lazy.filter(pl.col("host") == host)
+
+    def example(self) -> Example | None:
+        """Find the typical connection, as the server's host saw it; None where no connection was captured."""
+        for host in self.vantages:
+            connections = self.table("connections", host)
+            packets = self.scan("packets", host)
+            if connections is None or packets is None or connections.is_empty():
+                continue
+            chosen = choose_typical(connections)
+            row = connections.row(by_predicate=pl.col("id") == chosen.connection, named=True)
+            try:
+                rows = packets.filter(pl.col("connection") == chosen.connection).collect()
+                walked = steps(rows, chosen.connection)
+            except (OSError, KeyError, pl.exceptions.PolarsError) as error:
+                self._miss(f"tables/packets.parquet: {_reason(error)}")
+                continue
+            return Example(
+                typical=chosen,
+                host=host,
+                orig=self.endpoint(row["orig_addr"], row["orig_port"]),
+                resp=self.endpoint(row["resp_addr"], row["resp_port"]),
+                steps=walked,
+            )
+        return None
+
+    def endpoint(self, address: str, port: int) -> Endpoint:
+        """Name one end of a connection by the host that has the address."""
+        names = {
+            interface["address"]: host["name"]
+            for host in self.topology.get("hosts", ())
+            for interface in host["interfaces"]
+        }
+        return Endpoint(host=names.get(address, ""), address=address, port=port)
+
+    def _miss(self, what: str) -> None:
+        if what not in self.missing:
+            self.missing.append(what)
+
+
+def _json(folder: Path, name: str, missing: list[str]) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        missing.append(name)
+    except (OSError, ValueError) as error:
+        missing.append(f"{name}: {_reason(error)}")
+    return {}
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, with what it is where the message alone does not tell (KeyError: 'usage')."""
+    first = str(error).splitlines()[0] if str(error) else ""
+    return f"no {first}" if isinstance(error, KeyError) else first or type(error).__name__

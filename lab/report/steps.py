@@ -1,0 +1,214 @@
+"""One connection as a list of steps: the segments in the order of the capture, with numbers people can read.
+
+In: the packets and connections tables. Out: `Step` records with relative sequence numbers and times since the first
+segment, ready to be drawn (`ladder.py`, `ladder_svg.py`) or walked through the state table (`tcp_states.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from lab.analysis.words import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
+
+_NAMES = (
+    (SYN, "SYN"),
+    (FIN, "FIN"),
+    (RST, "RST"),
+    (PSH, "PSH"),
+    (URG, "URG"),
+    (ECE, "ECE"),
+    (CWR, "CWR"),
+    (ACK, "ACK"),
+)
+
+MODULUS = 1 << 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One segment of a connection."""
+
+    t_ns: int
+    """Since the first segment of the connection that was seen."""
+    direction: str
+    """`orig`: from the originator, or `resp`."""
+    flags: int
+    """Control bits."""
+    seq: int
+    """Relative: the sender's SYN is 0."""
+    ack: int | None
+    """Relative to the other side's SYN; None without ACK."""
+    payload_bytes: int
+    window: int
+    """As in the header, not scaled."""
+    options: str = ""
+    """What the handshake offers, e.g. `mss 1460, sack, timestamps, window scale 7`."""
+    note: str = ""
+    """What is remarkable: `retransmission`, `out of order`, `zero window`."""
+
+    @property
+    def syn(self) -> bool:
+        return bool(self.flags & SYN)
+
+    @property
+    def fin(self) -> bool:
+        return bool(self.flags & FIN)
+
+    @property
+    def rst(self) -> bool:
+        return bool(self.flags & RST)
+
+    @property
+    def end(self) -> int:
+        """The sequence number after it: SYN and FIN count one each (RFC 9293 3.4)."""
+        return self.seq + self.payload_bytes + self.syn + self.fin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One end of a connection, as the heading of its column."""
+
+    host: str
+    """The host's name; empty where only the address is known."""
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.port}"
+
+
+def flag_names(flags: int) -> str:
+    """Name the control bits: `SYN`, `SYN-ACK`, `PSH+ACK`, `FIN+ACK`."""
+    if flags & (SYN | ACK | FIN | RST) == SYN | ACK:
+        return "SYN-ACK"
+    return "+".join(name for bit, name in _NAMES if flags & bit) or "no flags"
+
+
+class _Relative:
+    """Sequence numbers of one side counted from its SYN, past 2^32 too: each is taken nearest to the one before."""
+
+    def __init__(self) -> None:
+        self._base: int | None = None
+        self._last = 0
+
+    def start(self, number: int) -> None:
+        """Let `number` be 0."""
+        self._base, self._last = number, 0
+
+    def of(self, number: int, *, otherwise: int) -> int:
+        """Return the relative number; where none is known yet, `number` itself becomes `otherwise`."""
+        if self._base is None:
+            self.start((number - otherwise) % MODULUS)
+        assert self._base is not None
+        forward = (number - self._base - self._last) % MODULUS
+        result = self._last + (forward if forward < MODULUS // 2 else forward - MODULUS)
+        self._last = max(self._last, result)
+        return result
+
+
+def steps(packets: pl.DataFrame, connection: int) -> list[Step]:
+    """Build the steps of one connection from the packets table, in the order of the capture."""
+    rows = packets.filter(pl.col("connection") == connection).sort("t_ns", "index").to_dicts()
+    sides = {"orig": _Relative(), "resp": _Relative()}
+    for side, relative in sides.items():
+        first_syn = next((row for row in rows if row["direction"] == side and row["tcp_flags"] & SYN), None)
+        if first_syn is not None:
+            relative.start(first_syn["seq"])
+    return [_step(row, sides, rows[0]["t_ns"]) for row in rows if row["tcp_flags"] is not None]
+
+
+def _step(row: Mapping[str, Any], sides: Mapping[str, _Relative], start_ns: int) -> Step:
+    sender = sides[row["direction"]]
+    receiver = sides["resp" if row["direction"] == "orig" else "orig"]
+    flags = row["tcp_flags"]
+    return Step(
+        t_ns=row["t_ns"] - start_ns,
+        direction=row["direction"],
+        flags=flags,
+        seq=sender.of(row["seq"], otherwise=1),
+        ack=receiver.of(row["ack"], otherwise=1) if flags & ACK else None,
+        payload_bytes=row["payload_bytes"] or 0,
+        window=row["window"] or 0,
+        options=_options(row) if flags & SYN else "",
+        note=", ".join(_notes(row)),
+    )
+
+
+def _options(row: Mapping[str, Any]) -> str:
+    """What a SYN offers, from the columns that the packets table has for it."""
+    parts = []
+    if row.get("mss") is not None:
+        parts.append(f"mss {row['mss']}")
+    if row.get("sack_permitted"):
+        parts.append("sack")
+    if row.get("timestamp_value") is not None:
+        parts.append("timestamps")
+    if row.get("window_scale") is not None:
+        parts.append(f"window scale {row['window_scale']}")
+    return ", ".join(parts)
+
+
+def _notes(row: Mapping[str, Any]) -> Iterable[str]:
+    """What the analysis found remarkable about a segment."""
+    segment_class = row.get("segment_class")
+    if segment_class == "retransmission":
+        kind = row.get("retransmission_kind")
+        words = [word for word in ("spurious" if row.get("spurious") else "", kind or "", "retransmission") if word]
+        yield " ".join(words)
+    elif segment_class not in (None, "new"):
+        yield str(segment_class).replace("_", " ")
+    for mark in ("duplicate_ack", "zero_window", "super_segment", "capture_duplicate"):
+        if row.get(mark):
+            yield mark.replace("_", " ")
+
+
+KIND = ("handshake", "handshake_reason", "teardown", "reset", "history")
+"""What makes two connections of the same kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typical:
+    """The connection that stands for most others."""
+
+    connection: int
+    alike: int
+    """Connections of its kind, itself included."""
+    of: int
+    """All connections."""
+    duration_ns: int
+
+    @property
+    def caption(self) -> str:
+        """Say why this one was picked: `connection 4: 10 of 10 went this way; it took the median time`."""
+        return f"connection {self.connection}: {self.alike:,} of {self.of:,} went this way; it took the median time"
+
+
+def choose_typical(connections: pl.DataFrame) -> Typical:
+    """Pick the most common kind and in it the connection of median duration; ties go to the earlier one.
+
+    Raises:
+        ValueError: there are no connections.
+    """
+    if connections.is_empty():
+        raise ValueError(
+            "connections: none in the capture, got an empty table; at least one is needed to pick a typical one"
+        )
+    kind = [name for name in KIND if name in connections.columns]
+    commonest = (
+        connections.group_by(kind)
+        .agg(alike=pl.len(), first=pl.col("id").min())
+        .sort(["alike", "first"], descending=[True, False])
+    )
+    same = connections.join(commonest.head(1), on=kind, how="semi", nulls_equal=True).sort("duration_ns", "id")
+    row = same.row((same.height - 1) // 2, named=True)
+    return Typical(connection=row["id"], alike=same.height, of=connections.height, duration_ns=row["duration_ns"] or 0)
+
+
+def typical(connections: pl.DataFrame) -> int:
+    """Return the id of the connection that stands for most others (`choose_typical` says why)."""
+    return choose_typical(connections).connection

@@ -1,0 +1,248 @@
+"""What happened in a run, in sentences: the words that the summary and the HTML report share.
+
+In: `RunFiles`. Out: plain sentences with numbers, for somebody who sees such a run for the first time. A number that
+the run did not leave is called `not recorded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from lab import units
+from lab.report.run_files import RunFiles
+
+NOT_RECORDED = "not recorded"
+
+KINDS = {
+    "complete": "SYN, SYN-ACK, ACK",
+    "incomplete": "never agreed on",
+    "no_answer": "the SYN was never answered",
+    "refused": "nobody listens: the SYN was answered by RST",
+    "syn_aborted": "the client gave up before an answer",
+    "syn_rcvd": "the SYN-ACK was never acknowledged",
+    "bad_ack": "the wrong number was acknowledged",
+    "reset_in_syn_rcvd": "reset before it was established",
+    "icmp_error": "the network reported it unreachable",
+    "one_sided": "only one direction was seen",
+    "midstream": "began before the capture",
+    "fin4": "FIN, ACK, FIN, ACK",
+    "fin3": "FIN, FIN with the ACK, ACK",
+    "simultaneous": "both FINs crossed",
+    "half_closed": "one side closed, the other went on",
+    "last_ack_missing": "the last FIN was never acknowledged",
+    "reset": "ended by RST, not by FIN",
+    "open_at_end": "still open when the capture ended",
+    "refuse": "to a port nobody listens on",
+    "abort": "the sender threw the connection away (SO_LINGER 0)",
+    "abort_unread": "closed with unread data",
+    "after_fin": "data met a closed socket",
+    "after_close": "after both FINs",
+    "with_data": "carrying data",
+    "out_of_window": "outside the window: ignored by TCP",
+    "unknown": "the capture lost packets",
+}
+"""A gloss for each word of the tables."""
+
+
+def count(value: float | None) -> str:
+    return NOT_RECORDED if value is None else units.show_count(value)
+
+
+def duration(value: float | None) -> str:
+    return NOT_RECORDED if value is None else units.show_duration(value)
+
+
+def plural(value: float | None, noun: str) -> str:
+    """`1 worker`, `2 workers`, `not recorded workers` never: a missing number is put after the noun."""
+    if value is None:
+        return f"{noun}s: {NOT_RECORDED}"
+    return f"{units.show_count(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def headline(run: RunFiles) -> str:
+    """Name the run: scenario and title."""
+    title = run.manifest.get("title")
+    scenario = run.manifest.get("scenario") or run.verdict.get("scenario") or run.folder.parent.name
+    return f"{scenario}: {title}" if title else str(scenario)
+
+
+def verdict_word(run: RunFiles) -> str:
+    """`pass`, `fail` or `unknown`; a run without a verdict proves nothing."""
+    return str(run.verdict.get("verdict", "unknown"))
+
+
+def identity(run: RunFiles) -> str:
+    """Say which run this is."""
+    facts = run.manifest.get("facts", {})
+    parts = [f"run {run.manifest.get('run', run.folder.name)}", f"engine {run.manifest.get('engine', NOT_RECORDED)}"]
+    if facts.get("kernel"):
+        parts.append(f"Linux {facts['kernel']}, {plural(facts.get('cpus'), 'CPU')}")
+    parts.append(f"seed {run.manifest.get('seed', NOT_RECORDED)}")
+    if run.manifest.get("git_revision"):
+        parts.append(f"revision {run.manifest['git_revision']}")
+    return ", ".join(parts)
+
+
+def worth(run: RunFiles) -> str | None:
+    """Say what limited the run and what its evidence cannot prove; None where it is valid and whole."""
+    parts = []
+    if run.verdict.get("validity", "valid") != "valid":
+        reasons = "; ".join(run.verdict.get("validity_reasons", ()))
+        parts.append(f"{run.verdict['validity']}: {reasons}")
+    parts += [f"evidence lost: {text}" for text in run.verdict.get("lost_evidence", ())]
+    return ". ".join(parts) or None
+
+
+def happened(run: RunFiles) -> list[str]:
+    """Tell what the programs did and measured."""
+    if run.evidence is None:
+        return ["The run did not get far enough to leave a manifest and a topology."]
+    sentences = [_opened(run), _exchanged(run)] if not _is_udp(run) else [_datagrams(run)]
+    sentences += _latency(run)
+    sentences.append(_processor(run))
+    return sentences
+
+
+def _is_udp(run: RunFiles) -> bool:
+    return run.server("model") is not None and str(run.server("model")).replace("-", "_").startswith("udp")
+
+
+def _opened(run: RunFiles) -> str:
+    assert run.evidence is not None
+    asked = run.manifest.get("fleet", {}).get("connections")
+    opened = count(run.observed("fleet.opened")) + (f" of {count(asked)}" if asked is not None else "")
+    server = run.manifest.get("server", {})
+    kind = f"{server.get('model', NOT_RECORDED)}, port {server.get('port', NOT_RECORDED)}"
+    return (
+        f"{plural(len(run.evidence.fleets), 'fleet host')} opened {opened} connections to {run.manifest['server_host']} "
+        f"({kind}); open at once: {count(run.observed('fleet.open_at_once'))}; "
+        f"errors: {count(run.observed('fleet.errors'))}."
+    )
+
+
+def _exchanged(run: RunFiles) -> str:
+    return _told(
+        run,
+        ("connections answered", "fleet.answered"),
+        ("messages sent", "fleet.sent"),
+        ("whole answers received", "fleet.received"),
+        ("wrong ones", "fleet.wrong_answers"),
+        ("connections closed in order", "fleet.closed"),
+    )
+
+
+def _datagrams(run: RunFiles) -> str:
+    return _told(
+        run,
+        ("datagrams sent", "fleet.sent"),
+        ("answered", "fleet.received"),
+        ("never answered", "fleet.lost"),
+        ("answered more than once", "fleet.duplicated"),
+        ("out of order", "fleet.reordered"),
+    )
+
+
+def _told(run: RunFiles, *numbers: tuple[str, str]) -> str:
+    """One sentence of measures: `Messages sent: 10,000; wrong answers: 0.`"""
+    return _sentence("; ".join(f"{words}: {count(run.observed(what))}" for words, what in numbers))
+
+
+_SERIES = (
+    ("connect", "To connect"),
+    ("service", "To answer, from sending (service time)"),
+    ("response", "To answer, from when it was due (response time)"),
+)
+
+
+def _latency(run: RunFiles) -> Iterator[str]:
+    for number, (series, span) in enumerate(_SERIES):
+        p50, p99, most = (run.observed(f"latency.{series}.{which}") for which in ("p50", "p99", "max"))
+        if p50 is None:
+            continue
+        half, most_of_them = (" (half took no longer)", " (99 of 100)") if number == 0 else ("", "")
+        yield f"{span}: p50 {duration(p50)}{half}, p99 {duration(p99)}{most_of_them}, max {duration(most)}."
+
+
+def _processor(run: RunFiles) -> str:
+    text = f"The server used {duration(run.observed('server.cpu'))} of processor time"
+    each = run.observed("server.cpu_per_message")
+    text += (
+        f", {duration(each)} for each of {plural(run.observed('server.messages'), 'message')}"
+        if each is not None
+        else ""
+    )
+    peak = run.server("usage", "rss_peak_bytes")
+    return text + (f", and {units.show_bytes(peak)} of memory at most." if peak is not None else ".")
+
+
+def captured(run: RunFiles) -> list[str]:
+    """Tell what the captures show, host by host, the server's first."""
+    if not run.vantages:
+        return ["No host was captured."]
+    sentences = []
+    for host in run.vantages:
+        recorded = run.verdict.get("capture", {}).get(host) or {}
+        written, lost = recorded.get("written"), recorded.get("dropped")
+        sentence = f"{host}: {plural(written, 'packet')} in the file; lost by the recorder: {count(lost)}."
+        reconciled = run.verdict.get("reconciliation", {}).get(host, {}).get("sentence")
+        sentences.append(f"{sentence} {_sentence(reconciled)}" if reconciled else sentence)
+        sentences += _connections(run, host)
+    return sentences
+
+
+def _connections(run: RunFiles, host: str) -> Iterator[str]:
+    table = run.table("connections", host)
+    if table is None:
+        return
+    if table.is_empty():
+        flows = run.table("flows", host)
+        yield f"No TCP connection; {plural(None if flows is None else flows.height, 'flow')} of other packets."
+        return
+    yield f"{plural(table.height, 'connection')}; handshakes: {kinds(table, 'handshake', 'handshake_reason')}."
+    yield f"Teardowns: {kinds(table, 'teardown')}."
+    again, zero = _both_ways(table, "retransmissions"), _both_ways(table, "zero_windows")
+    yield (
+        f"Resets: {kinds(table, 'reset')}. Segments sent again (retransmissions): {count(again)}; "
+        f"windows closed by a slow reader: {count(zero)}."
+    )
+
+
+def _both_ways(table: pl.DataFrame, name: str) -> int | None:
+    """Sum a number over both directions; None where the table does not have it."""
+    columns = [f"{side}_{name}" for side in ("orig", "resp")]
+    return sum(int(table[column].sum()) for column in columns) if set(columns) <= set(table.columns) else None
+
+
+def kinds(table: pl.DataFrame, *columns: str) -> str:
+    """Count the kinds in a column, the most common first, with glosses; the last of `columns` says most."""
+    kind = pl.coalesce([pl.col(name) for name in reversed(columns) if name in table.columns]).alias("kind")
+    counted = (
+        table.select(kind.cast(pl.String))
+        .drop_nulls()
+        .group_by("kind")
+        .len()
+        .sort(["len", "kind"], descending=[True, False])
+    )
+    told = [f"{count(n)} {name}" + (f" ({KINDS[name]})" if name in KINDS else "") for name, n in counted.iter_rows()]
+    return "; ".join(told) or "none"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def stages(run: RunFiles) -> str:
+    """Tell where the time went."""
+    timing = run.verdict.get("timing_s") or {}
+    if not timing:
+        return f"Times of the stages: {NOT_RECORDED}."
+    told = ", ".join(f"{name} {units.show_duration(seconds * 1e9)}" for name, seconds in timing.items())
+    total = sum(timing.values())
+    asked = run.manifest.get("requested_s")
+    text = f"{units.show_duration(total * 1e9)} in all: {told}."
+    if asked is None:
+        return text
+    beyond = units.show_duration(max(total - asked, 0) * 1e9)
+    return f"{text} The scenario asked for {units.show_duration(asked * 1e9)} of traffic: {beyond} on top of it."

@@ -1,0 +1,148 @@
+"""The summary of a run for the terminal and `summary.txt`: verdict, what happened, what the capture shows.
+
+In: a run folder. Out: something rich can print (`summary`), or the same as plain text (`summary_text`). Colour stands
+on the verdict words alone; without it nothing is lost.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lab import measures
+from lab.report import ladder, story
+from lab.report.run_files import RunFiles
+from lab.verdict import show_value
+
+WIDTH = 100
+STYLES = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+
+
+def summary(run_folder: Path, *, width: int = WIDTH) -> RenderableType:
+    """Return the summary of a run, laid out for `width` columns."""
+    run = RunFiles.read(run_folder)
+    parts: list[RenderableType] = [*_head(run, width)]
+    parts += _section("What happened", story.happened(run), width)
+    parts += _section("What the capture shows", story.captured(run), width)
+    parts += _ladder(run, width)
+    parts += _expectations(run, width)
+    parts += _section("Where the time went", [story.stages(run)], width)
+    parts += _next(run)
+    if run.missing:
+        parts += _section(
+            "Missing", [f"{len(run.missing)} of what a whole run leaves: {'; '.join(run.missing)}."], width
+        )
+    return Group(*parts)
+
+
+def summary_text(run_folder: Path) -> str:
+    """Return the summary as plain text, `WIDTH` columns wide, for `summary.txt`."""
+    out = io.StringIO()
+    console = Console(file=out, width=WIDTH, color_system=None, legacy_windows=False, force_terminal=False)
+    console.print(summary(run_folder, width=WIDTH))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _line(text: str, style: str = "") -> Text:
+    """A line that is never folded: a command must stay whole to be copied."""
+    return Text(text, style=style, no_wrap=True, overflow="ignore")
+
+
+def _wrapped(sentence: str, width: int) -> Text:
+    return _line(textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
+
+
+def _section(title: str, sentences: Iterable[str], width: int) -> Iterator[Text]:
+    yield _line("")
+    yield _line(title, "bold")
+    for sentence in sentences:
+        yield _wrapped(sentence, width)
+
+
+def _verdict(word: str) -> Text:
+    return Text(word.upper(), style=STYLES.get(word, ""))
+
+
+def _head(run: RunFiles, width: int) -> Iterator[RenderableType]:
+    word = story.verdict_word(run)
+    yield Text.assemble(_verdict(word), "  ", (story.headline(run), "bold"))
+    rows = run.verdict.get("expectations", [])
+    held = sum(row.get("verdict") == "pass" for row in rows)
+    if run.verdict:
+        yield _wrapped(f"{held} of {story.plural(len(rows), 'expectation')} held. {story.identity(run)}", width)
+    else:
+        yield _wrapped(f"No verdict was reached. {story.identity(run)}", width)
+    if (worth := story.worth(run)) is not None:
+        yield _wrapped(worth, width)
+
+
+def _ladder(run: RunFiles, width: int) -> Iterator[Text]:
+    example = run.example()
+    if example is None:
+        return
+    yield _line("")
+    yield _line("One connection as a ladder", "bold")
+    yield _wrapped(f"Seen at {example.host}, {example.typical.caption}.", width)
+    for line in ladder.draw(example.steps, example.orig, example.resp, width=width, most_steps=12):
+        yield _line(line)
+
+
+def _expectations(run: RunFiles, width: int) -> Iterator[RenderableType]:
+    rows: list[dict[str, Any]] = run.verdict.get("expectations", [])
+    if not rows:
+        return
+    yield _line("")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, width=None)
+    for heading, justify in (("Expectations", "left"), ("expected", "right"), ("observed", "right"), ("", "left")):
+        table.add_column(heading, justify=justify, header_style="bold", overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(
+            f"  {name(row)}",
+            row.get("expected") or story.NOT_RECORDED,
+            observed(row),
+            _verdict(str(row.get("verdict"))),
+        )
+    yield table
+    for row in rows:
+        if row.get("verdict") != "pass":
+            yield _wrapped(
+                f"{name(row)}: {row.get('verdict')}. Evidence: {row.get('evidence') or story.NOT_RECORDED}.", width
+            )
+
+
+def name(row: dict[str, Any]) -> str:
+    """An expectation's measure, with the host asked where that makes a difference."""
+    what = str(row.get("what") or "query")
+    measure = measures.find(what)
+    asks_host = measure is not None and measure.source in ("capture", "packets", "counters")
+    return f"{what} at {row['at']}" if asks_host and row.get("at") else what
+
+
+def observed(row: dict[str, Any]) -> str:
+    """What was observed, in the measure's unit."""
+    value = row.get("observed")
+    if isinstance(value, int | float):
+        return show_value(value, row.get("unit") or "count")
+    return story.NOT_RECORDED if value is None else str(value)
+
+
+def _next(run: RunFiles) -> Iterator[Text]:
+    yield _line("")
+    yield _line("Look further", "bold")
+    identity = run.manifest.get("run", run.folder.name)
+    commands = [(f"lab inspect {identity}", "connections, one example of each kind, their ladders")]
+    commands += [
+        (f"tshark -r {path}", f"every packet {path.stem} saw")
+        for path in sorted((run.folder / "captures").glob("*.pcapng"))[:1]
+    ]
+    yield _line(f"  {run.shown_folder}/")
+    for command, meaning in commands:
+        shown = command.replace(str(run.folder), run.shown_folder)
+        yield _line(f"  {shown}    # {meaning}")
