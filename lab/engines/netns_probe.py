@@ -1,0 +1,167 @@
+"""Try what hosts need, in namespaces of this process's own, and print what was found as JSON.
+
+Run as a child by `netns_facts`: it ends up in namespaces it cannot leave, and all it made ends with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lab.engines import namespaces as ns
+from lab.engines.cgroups import Limits, NoLimits
+from lab.engines.netns_obstacles import Obstacle, enter_namespaces, needs_user_namespace
+
+_SYS_BPF = {"x86_64": 321, "aarch64": 280}
+_SYS_IO_URING_SETUP = 425  # the same on every architecture
+
+_TUNSETIFF = 0x400454CA
+_IFF_TAP_NO_PI = 0x1002
+_BPF_PROG_LOAD = 5
+_BPF_PROG_TYPE_SCHED_CLS = 3
+
+
+def main() -> int:
+    root = not needs_user_namespace()
+    try:
+        enter_namespaces()
+        found = _try_all(root)
+    except Obstacle as obstacle:
+        found = {"obstacle": str(obstacle), "hint": obstacle.hint}
+    print(json.dumps(found))
+    return 0
+
+
+def _try_all(root: bool) -> dict[str, Any]:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as stack:
+        _try_links(stack)
+        trials: dict[str, Callable[[], object]] = {
+            "netem": lambda: stack.tc("add", "netem", index=_index(stack, "veth0"), delay=1000),
+            "vxlan": lambda: stack.link("add", ifname="vxlan0", kind="vxlan", vxlan_id=7),
+            "tun": _try_tun,
+            "tc-bpf": _try_bpf,
+            "io_uring": _try_io_uring,
+            "limits": _try_limits,
+        }
+        missing = [name for name, trial in trials.items() if not _works(trial)]
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    return {"root": root, "missing": missing, "nofile_hard": _nofile_hard(), "port_range": [int(low), int(high)]}
+
+
+def _try_links(stack: Any) -> None:
+    """Do what no run can do without. Raises Obstacle."""
+    from pyroute2 import NetlinkError
+
+    for what, kind, extra in (("virtual Ethernet", "veth", {"peer": "veth1"}), ("a bridge", "bridge", {})):
+        try:
+            stack.link("add", ifname=f"{kind}0", kind=kind, **extra)
+        except NetlinkError as error:
+            module = f"the kernel lacks the module {kind}" if error.code == errno.EOPNOTSUPP else str(error)
+            raise Obstacle(
+                f"{what} cannot be made: {module}", f"sudo modprobe {kind}, or use another kernel"
+            ) from error
+    try:
+        Path("/proc/sys/net/ipv4/tcp_fin_timeout").write_text("60\n")
+    except OSError as error:
+        raise Obstacle(
+            f"/proc/sys is read-only ({error.strerror}), as in most containers: hosts get no sysctls",
+            "run outside the container, or start it with --privileged",
+        ) from error
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        raise Obstacle(f"packet sockets are refused: {error}", "use a kernel with CONFIG_PACKET") from error
+
+
+def _works(trial: Callable[[], object]) -> bool:
+    """Whether a trial succeeds. pyroute2's NetlinkError is no OSError."""
+    from pyroute2 import NetlinkError
+
+    try:
+        trial()
+    except (OSError, NetlinkError, NoLimits):
+        return False
+    return True
+
+
+def _index(stack: Any, name: str) -> int:
+    return int(stack.link_lookup(ifname=name)[0])
+
+
+def _try_tun() -> None:
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        import fcntl
+
+        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", b"tap0", _IFF_TAP_NO_PI))
+    finally:
+        os.close(descriptor)
+
+
+def _try_bpf() -> None:
+    """Load the smallest traffic-control program, `return 0`."""
+    number = _SYS_BPF.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, "bpf")
+    code = ctypes.create_string_buffer(struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0))
+    licence = ctypes.create_string_buffer(b"MIT")
+    # union bpf_attr for BPF_PROG_LOAD: type, instruction count, instructions, licence; the rest zero.
+    attributes = struct.pack(
+        "IIQQ", _BPF_PROG_TYPE_SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(licence)
+    ).ljust(128, b"\0")
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    os.close(_system_call(number, _BPF_PROG_LOAD, ctypes.byref(buffer), len(attributes)))
+
+
+def _try_io_uring() -> None:
+    """Set up a ring of one entry, as the programs will: without any capability."""
+    if int(_read_or("/proc/sys/kernel/io_uring_disabled", "0")) > 0:
+        raise OSError(errno.EPERM, "kernel.io_uring_disabled")
+    parameters = ctypes.create_string_buffer(120)  # struct io_uring_params, all zero
+    os.close(_system_call(_SYS_IO_URING_SETUP, 1, ctypes.byref(parameters)))
+
+
+def _system_call(number: int, *arguments: Any) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    result: int = libc.syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"system call {number}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _try_limits() -> None:
+    """Make control groups as a run with limits would."""
+    Limits(f"probe-{os.getpid()}").remove()
+
+
+def _nofile_hard() -> int:
+    """The most descriptors a program can be given: root may go beyond the hard limit, up to fs.nr_open."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return most
+    return hard
+
+
+def _read_or(path: str, default: str) -> str:
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError:
+        return default
+
+
+if __name__ == "__main__":
+    sys.exit(main())
