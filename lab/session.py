@@ -196,7 +196,9 @@ class Session:
         for role in ("fleet", "server", "capture", "host"):
             names = [p.name for p in self.topology.of_role(role)]
             names = [n for n in names if n in self._running and self._heard[n].exit_code is None]
-            if role == "capture":
+            if role in ("server", "capture"):
+                # When the fleet has ended, its last FINs are still on their way: let the server see them; and let the
+                # captures see what a server that drains still sends.
                 self._wait_until_quiet()
             self.progress.stage({"capture": "draining the captures"}.get(role, f"stopping {role}"))
             for name in names:

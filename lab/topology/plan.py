@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lab.errors import MachineLacks
+from lab.inside.handlers import parse_handler
 from lab.inside.servers import MODELS
 from lab.scenario.check import DESCRIPTORS_KEPT, host_names, port_range
 from lab.scenario.load import Loaded
@@ -264,7 +265,7 @@ def _fleet_plan(
         "message": {
             "bytes": fleet.message.size,
             "framing": fleet.message.framing,
-            "answer_bytes": fleet.message.answer,
+            "answer_bytes": _answer_bytes(scenario),
             "check": check,
         },
         "phases": [_phase_plan(phase, hosts) for phase in fleet.phases],
@@ -272,6 +273,15 @@ def _fleet_plan(
         "socket_options": {option: int(value) for option, value in fleet.socket_options.items()},
         "seed": scenario.seed,
     }
+
+
+def _answer_bytes(scenario: Scenario) -> int | None:
+    """Return the size of a whole answer where the framing cannot tell it: what the handler gives; None where it can."""
+    message = scenario.fleet.message
+    if message.answer is not None or message.framing != "none":
+        return message.answer
+    handler = parse_handler(scenario.server.handler)
+    return len(handler.answer(bytes(message.size))) * handler.copies
 
 
 def _phase_plan(phase: Phase, hosts: int) -> dict[str, Any]:

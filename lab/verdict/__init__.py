@@ -114,7 +114,7 @@ def _lost_evidence(evidence: Evidence, reconciliation: dict[str, dict[str, Any]]
             lost.append(f"{host}: the capture sidecar left no result")
         if reconciliation[host]["difference"]:
             lost.append(f"{host}: {reconciliation[host]['sentence']}")
-    not_started = evidence.fleet_sum("not_started")
+    not_started = evidence.fleet_sum("arrivals.not_started")
     if not_started:
         lost.append(f"the generator could not start {units.show_count(not_started)} planned arrivals")
     return lost

@@ -16,6 +16,17 @@ import polars as pl
 
 from lab import measures
 
+FLEET_KEYS = {
+    "closed": "closed_orderly",
+    "sent": "messages_sent",
+    "received": "messages_answered",
+    "not_started": "arrivals.not_started",
+    "lost": "datagrams.lost",
+    "duplicated": "datagrams.duplicated",
+    "reordered": "datagrams.reordered",
+}
+"""Where a measure's number stands in fleet.json, when it is not under its own name."""
+
 ORDERLY = ("fin4", "fin3", "simultaneous")
 
 
@@ -77,8 +88,12 @@ class Evidence:
         return pl.read_parquet(self.folder / "tables" / "latency_summary.parquet")
 
     def fleet_sum(self, key: str) -> int | None:
-        """Return the sum of one number over all fleet hosts; None when one of them did not deliver it."""
-        values = [fleet.get(key) for fleet in self.fleets.values()]
+        """Return the sum of one number (`opened`, `arrivals.not_started`) over all fleet hosts.
+
+        None when one of them did not deliver it.
+        """
+        group, _, name = key.rpartition(".")
+        values = [(fleet.get(group) or {} if group else fleet).get(name) for fleet in self.fleets.values()]
         return None if None in values else sum(int(v) for v in values if v is not None)
 
     def capture_doubt(self, host: str) -> str | None:
@@ -114,7 +129,7 @@ class Evidence:
 
 def _summed(capture: dict[str, Any]) -> dict[str, Any]:
     """Add up a capture's interfaces."""
-    interfaces = capture.get("interfaces", [])
+    interfaces = capture.get("interfaces", {}).values()
     if not interfaces:
         return capture
     totals = {key: sum(int(i.get(key) or 0) for i in interfaces) for key in ("received", "dropped", "written")}
@@ -165,10 +180,11 @@ def _fleet(what: str, _at: str, evidence: Evidence) -> Observation:
     if name == "errors":
         count = sum(sum(int(n) for n in f.get("errors", {}).values()) for f in evidence.fleets.values())
         return Observation(value=count, evidence=f"{files}, errors")
-    value = evidence.fleet_sum(name)
+    key = FLEET_KEYS.get(name, name)
+    value = evidence.fleet_sum(key)
     if value is None:
-        return Observation(value=None, evidence=f"{files} do not tell `{name}`")
-    return Observation(value=value, evidence=f"{files}, {name} summed")
+        return Observation(value=None, evidence=f"{files} do not tell `{key}`")
+    return Observation(value=value, evidence=f"{files}, {key} summed")
 
 
 def _server(what: str, _at: str, evidence: Evidence) -> Observation:

@@ -37,13 +37,16 @@ def validity(evidence: Evidence) -> tuple[str, list[str]]:
 
 
 def _generator(evidence: Evidence) -> Any:
-    missed = evidence.fleet_sum("not_started")
+    missed = evidence.fleet_sum("arrivals.not_started")
     if missed:
         yield f"{units.show_count(missed)} planned arrivals were not started"
     for host, fleet in evidence.fleets.items():
-        late = (fleet.get("lateness") or {}).get("p99_ns")
-        if late is not None and late > LATE_NS:
-            yield f"{host}: sends were late by {units.show_duration(late)} at p99"
+        for phase in fleet.get("phases", []):
+            late = phase["lateness"]["p99_ns"]
+            if late is not None and late > LATE_NS:
+                yield f"{host}: {phase['phase']}: starts were late by {units.show_duration(late)} at p99"
+            for reason in phase.get("generator_limited", []):
+                yield f"{host}: {phase['phase']}: {reason}"
 
 
 def _kernel(evidence: Evidence) -> Any:
