@@ -71,7 +71,7 @@ MODELS: dict[str, Model] = _table(
           line="pre-forked processes that share one listening socket; client number pool+1 waits"),
     Model(name="nonblocking", module="nonblocking_server",
           line="polling accept and recv of every socket in turn: a full core burnt while all are idle"),
-    Model(name="select", module="select_server", ceiling=1024 - DESCRIPTORS_BESIDES,
+    Model(name="select", module="select_server", ceiling=1023,
           line="select(2): waits for many, as long as no descriptor is above 1023"),
     Model(name="poll", module="poll_server",
           line="poll(2): no ceiling, but every call walks every connection"),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_CHILDREN = 32768
 """Rows on the board: as many processes as Linux numbers by default (kernel.pid_max); unwritten rows cost no memory."""
+STOPS = (signal.SIGTERM, signal.SIGINT)
+STUCK_S = 3.0
+"""Seconds after the end of the drain when a child that is still there is killed."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal a child gets when its parent dies, so that a parent killed with -9 leaves no child behind."""
 
@@ -51,20 +54,27 @@ class Children:
         """
         row = self.take_row()
         parent = os.getpid()
+        # A stop that comes between fork and the child's own handlers must wait, or the parent's handler would swallow it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:
             pid = os.fork()
         except OSError:
-            self._free_rows.append(row)
+            self.give_row_back(row)
             raise
+        finally:
+            if os.getpid() == parent:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         if pid:
             self.adopt(pid, row)
             return pid
         status = 1
         try:
-            self._become_child(row, parent)
+            assert self._server.tally.board is not None
+            self.become_child(self._server.tally.board, row, parent)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             work()
             status = 0
-        except BaseException:  # noqa: BLE001  this is the child's outermost frame: told, and turned into its exit status
+        except BaseException:  # this is the child's outermost frame: told, and turned into its exit status
             traceback.print_exc()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -80,28 +90,33 @@ class Children:
         tally.rows_in_use.add(row)
         return row
 
+    def give_row_back(self, row: int) -> None:
+        """A child that was to use the row could not be started, or has ended."""
+        self._server.tally.retire_row(row)
+        self._free_rows.append(row)
+
     def adopt(self, pid: int, row: int) -> None:
         """Keep a child that was started by other means than `fork`."""
         self._row_of[pid] = row
 
-    def _become_child(self, row: int, parent: int) -> None:
+    def become_child(self, board: Board, row: int, parent: int) -> None:
+        """Count on the parent's board, stop by one's own handlers, and never outlive the parent."""
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             raise SystemExit  # the parent died before it could be watched
-        board = self._server.tally.board
-        assert board is not None
         self.parents_board = board
         self._row_of = {}
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._server.start_counting(row=row)
 
     def reap(self) -> dict[int, int]:
-        """Collect the children that have ended: process id to exit status (negative: killed by that signal)."""
-        ended = {}
+        """Collect the children that have ended: process id to exit status (negative: killed by that signal).
+
+        Never from a signal handler: counts are moved here, and a handler may run in the middle of that.
+        """
+        ended: dict[int, int] = {}
         while self._row_of:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
             ended[pid] = os.waitstatus_to_exitcode(status)
@@ -112,8 +127,7 @@ class Children:
         """Keep what an ended child counted and give its row to the next."""
         row = self._row_of.pop(pid, None)
         if row is not None:
-            self._server.tally.retire_row(row)
-            self._free_rows.append(row)
+            self.give_row_back(row)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Pass the stop on to every child."""
@@ -122,15 +136,15 @@ class Children:
             os.kill(pid, number)  # it cannot have become somebody else: only `reap` frees its number
 
     def wait_until_gone(self) -> None:
-        """Reap all children; who is not gone when the drain is over is killed, its connections counted as undrained."""
+        """Wait for all children to end; who is not gone well after the drain was over is killed."""
         while self._row_of:
             self.reap()
-            # One second on top: the children keep the same deadline and need a moment to write their counts.
-            if time.monotonic() > self._server.stop_arrived_s + self._server.settings.drain_s + 1:
+            # The children keep the same deadline by themselves; this is for one that is stuck.
+            if time.monotonic() > self._server.stop_arrived_s + self._server.settings.drain_s + STUCK_S:
                 for pid in self.pids:
                     os.kill(pid, signal.SIGKILL)
             if self._row_of:
-                self._server.signals.wait(0.1)  # SIGCHLD ends the wait early
+                self._server.signals.wait(0.05)  # SIGCHLD ends the wait early
 
     def work_in_parallel(self, serve: Serve, listeners: list[socket.socket]) -> bool:
         """Serve in one child a listener until the stop; returns whether a child failed.
@@ -142,7 +156,6 @@ class Children:
 
         def work(mine: socket.socket) -> Callable[[], None]:
             def in_child() -> None:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for listener in listeners:
                     if listener is not mine:
                         listener.close()
@@ -167,13 +180,15 @@ class Children:
         return failed
 
 
-MEMORY_KEYS = ("rss_bytes", "rss_peak_bytes", "threads", "descriptors")
+MEMORY_KEYS = ("pss_bytes", "rss_bytes", "rss_peak_bytes", "threads", "descriptors")
 
 
 def usage_with(pids: list[int]) -> dict[str, Any]:
     """`lifecycle.usage` of this process and its living children together, from /proc/PID; `processes` counts them."""
     whole = lifecycle.usage()
     whole["processes"] = 1
+    # Resident memory counts a page that is shared by N processes N times; the proportional set size counts 1/N of it.
+    whole["pss_bytes"] = _pss_bytes(Path("/proc/self"))
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     for pid in pids:
         folder = Path(f"/proc/{pid}")
@@ -184,6 +199,7 @@ def usage_with(pids: list[int]) -> dict[str, Any]:
                 line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
             )
             whole["descriptors"] += len(os.listdir(folder / "fd"))
+            whole["pss_bytes"] += _pss_bytes(folder)
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has just ended; what it used comes with getrusage(RUSAGE_CHILDREN) once it is reaped
         if "VmRSS" not in status:
@@ -197,3 +213,10 @@ def usage_with(pids: list[int]) -> dict[str, Any]:
         whole["threads"] += int(status["Threads"])
         whole["processes"] += 1
     return whole
+
+
+def _pss_bytes(folder: Path) -> int:
+    for line in (folder / "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -80,9 +80,9 @@ class EpollServer:
             self.unsent,
         )
         special = {self.listener.fileno(): self.accept, self.server.signals.wakeup_fd: self.signalled}
-        while self.listening or (count.open and self.server.drain_left_s):
+        while self.listening or count.open:
             messages = bytes_in = bytes_out = 0
-            for descriptor, _events in wait(-1 if self.listening else self.server.drain_left_s, EVENTS_BATCH):
+            for descriptor, _events in wait(-1, EVENTS_BATCH):
                 if descriptor in special:
                     special[descriptor]()
                     continue
@@ -140,10 +140,16 @@ class EpollServer:
             taken += 1
 
     def pause_accepting(self) -> None:
-        """Stop asking about the listener, which stays readable, until a connection has given its descriptor back."""
-        if self.accepting and self.count.open:
+        """Stop asking about the listener, which stays readable."""
+        if self.accepting:
             self.epoll.unregister(self.listener.fileno())
             self.accepting = False
+
+    def resume_accepting(self) -> None:
+        """Ask again: a connection has given its descriptor back, or half a second has passed."""
+        if not self.accepting and self.listening:
+            self.epoll.register(self.listener.fileno(), EPOLLIN)
+            self.accepting = True
 
     def exchange(self, descriptor: int, data: bytes) -> None:
         """The long way: messages that are framed, cut or joined, several answers, pauses."""
@@ -198,8 +204,7 @@ class EpollServer:
         os.close(descriptor)
         self.count.closed += 1
         if not self.accepting:
-            self.accepting = True
-            self.epoll.register(self.listener.fileno(), EPOLLIN)
+            self.resume_accepting()
 
     def signalled(self) -> None:
         """A signal came: if it was the stop, accept what is queued, listen no more, let every stream come to its
@@ -209,8 +214,8 @@ class EpollServer:
             self.accept()
             self.listener.close()
             self.listening = False
-            self.accepting = True
             self.server.end_input()
+        self.resume_accepting()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ loop puts `server.signals.wakeup_fd` among its descriptors. A program that block
 `server.stop_while_blocked(listener)`: the signal handler makes the listener non-blocking, and accept, which Python
 calls again after a signal (PEP 475), then ends with BlockingIOError once the queue is empty.
 
+A drain that takes too long (`--drain`) is cut by `shutdown(fd, SHUT_RDWR)`, which sets free whoever is blocked in send.
+
 **Counting** is told twice a second by a timer signal (setitimer(2)), as a `progress` event and only if something
 changed; the loops pay nothing for it.
 """
@@ -25,16 +27,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from lab.inside import lifecycle
 from lab.inside.framing import FramingError
-from lab.inside.servers.children import Children, usage_with
+from lab.inside.servers.children import MOST_CHILDREN, STOPS, Children, usage_with
 from lab.inside.servers.conversation import Conversation, Conversations, Service
-from lab.inside.servers.counters import Counters, Tally
+from lab.inside.servers.counters import Board, Counters, Tally
 from lab.inside.servers.options import Settings, open_listeners, read_settings
 
 PROGRESS_S = 0.5
+CUT_GRACE_S = 1.5
+"""Seconds between cutting what did not drain and leaving without it."""
 ACCEPT_PAUSE_S = 0.05
 """How long a blocking server leaves accept alone after it failed: descriptors do not come back by asking faster."""
 
@@ -48,7 +52,8 @@ RESET = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 """The peer no longer answers: retransmissions or keep-alive probes gave up."""
 
-Serve = Callable[["Server", socket.socket], None]
+Serve = Callable[["Server", socket.socket], bool | None]
+"""A model: serves one listener until the stop; True if it failed."""
 
 
 class Server:
@@ -62,6 +67,10 @@ class Server:
         self._told: tuple[int, int, int] | None = None
         self._accept_failure_told = False
         self.stop_arrived_s = 0.0
+        self.cut = False
+        """True once the drain took too long and connections were cut."""
+        self.extra: dict[str, Any] = {}
+        """What a model adds to the result: counts that only its mechanism has."""
         self.start_counting()
 
     def start_counting(self, *, row: int | None = None) -> None:
@@ -72,10 +81,17 @@ class Server:
         self.on_stop: Callable[[], None] | None = None
         self.signals = lifecycle.Signals(on_stop=self._stop)
         signal.signal(signal.SIGUSR2, lambda _signal, _frame: lifecycle.emit("usage", **usage_with(self.children.pids)))
-        signal.signal(signal.SIGALRM, lambda _signal, _frame: self.tell())
+        signal.signal(signal.SIGALRM, lambda _signal, _frame: self._tick())
         signal.setitimer(signal.ITIMER_REAL, PROGRESS_S, PROGRESS_S)
 
     # --- connections ---
+
+    def admit(self, connection: socket.socket, open_now: int | None = None) -> None:
+        """Count a connection in; after the stop, with the end of its input already set."""
+        self.count.opened(open_now)
+        if self.stopping:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
 
     def conversation(self, count: Counters | None = None) -> Conversation:
         """One connection's way from data to answers, counted in `count` (by default the main thread's)."""
@@ -88,6 +104,8 @@ class Server:
     def ended(self, error: BaseException, count: Counters | None = None) -> None:
         """Count how a connection broke off; an error that is no such thing (a mistake of ours) is raised again."""
         count = count or self.count
+        if self.cut:
+            return  # we broke it off ourselves; counted as undrained
         if isinstance(error, FramingError):
             count.malformed += 1
             lifecycle.say(f"connection closed: {error}")
@@ -121,10 +139,11 @@ class Server:
     def stopping(self) -> bool:
         return self.signals.stopping
 
-    @property
-    def drain_left_s(self) -> float:
-        """Once the stop came: seconds the drain may still take; 0 when connections that will not end must be cut."""
-        return max(self.stop_arrived_s + self.settings.drain_s - time.monotonic(), 0.0)
+    def when_stopping(self, act: Callable[[], None]) -> None:
+        """Call `act` from the signal handler when the stop comes, or now if it has come."""
+        self.on_stop = act
+        if self.stopping:
+            act()
 
     def stop_while_blocked(self, listener: socket.socket) -> None:
         """Arm the stop of a program that blocks in accept and recv."""
@@ -133,17 +152,18 @@ class Server:
             os.set_blocking(listener.fileno(), False)
             self.end_input()
 
-        self.on_stop = stop
-        if self.stopping:
-            stop()
+        self.when_stopping(stop)
 
     def end_input(self) -> None:
         """Let every connection of this process read what it has received and then the end of its stream."""
+        self._shut_all(socket.SHUT_RD)
+
+    def _shut_all(self, how: int) -> None:
         for descriptor in self._connected():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # reset or closed this moment
                 connection = socket.socket(fileno=descriptor)
                 try:
-                    connection.shutdown(socket.SHUT_RD)
+                    connection.shutdown(how)
                 finally:
                     connection.detach()
 
@@ -172,7 +192,37 @@ class Server:
         if self.on_stop is not None:
             self.on_stop()
 
+    def _tick(self) -> None:
+        """Twice a second: tell, and hold the drain to its time."""
+        self.tell()
+        over_s = time.monotonic() - self.stop_arrived_s - self.settings.drain_s
+        if self.stopping and over_s > 0 and not self.cut:
+            # Both directions: who is blocked in send, or waits for room, is set free too and closes.
+            self.cut = True
+            self.count.undrained = self.tally.own().open
+            self._shut_all(socket.SHUT_RDWR)
+        if self.stopping and over_s > CUT_GRACE_S:
+            self.finish()  # a handler that computes or sleeps this long is not waited for
+
     # --- telling ---
+
+    def finish(self, *, failed: bool = False) -> NoReturn:
+        """Write what was counted and end the process, whatever its threads still do."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.tell()
+        if self.row is None:
+            lifecycle.write_result("server", self._result())
+        os._exit(1 if failed else 0)
+
+    def _result(self) -> dict[str, Any]:
+        return {
+            "model": self.settings.model.name,
+            "address": f"{self.address[0]}:{self.address[1]}",
+            "workers": self.settings.workers,
+            **self.tally.total().as_dict(),
+            **self.extra,
+            "usage": lifecycle.usage() | self.children.memory_at_stop,
+        }
 
     def tell(self) -> None:
         """Report the counts so far: a child on its row of the board, the others as a `progress` event."""
@@ -186,7 +236,7 @@ class Server:
             lifecycle.emit("progress", open=total.open, accepted=total.accepted, messages=total.messages)
 
 
-def run(name: str, serve: Serve, argv: list[str] | None = None) -> None:
+def run(name: str, serve: Serve, argv: list[str] | None = None) -> NoReturn:
     """Run the model `name` from its command line to its result; ends the process."""
     settings = read_settings(name, sys.argv[1:] if argv is None else argv)
     lifecycle.raise_descriptor_limit()
@@ -196,29 +246,17 @@ def run(name: str, serve: Serve, argv: list[str] | None = None) -> None:
     lifecycle.ready(
         "server", address=f"{address[0]}:{address[1]}", model=name, workers=settings.workers, pool=settings.pool
     )
-    failed = False
     if len(listeners) > 1:
         failed = server.children.work_in_parallel(serve, listeners)
     else:
-        serve(server, listeners[0])
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    listeners[0].close()
-    server.tell()
-    lifecycle.write_result("server", _result(server))
-    # Threads that a peer keeps blocked in send must not keep the process.
-    sys.stdout.flush()
-    os._exit(1 if failed else 0)
+        failed = bool(serve(server, listeners[0]))
+    server.finish(failed=failed)
 
 
-def _result(server: Server) -> dict[str, Any]:
-    usage = lifecycle.usage()
-    usage.update(server.children.memory_at_stop)
-    counts = server.tally.total().as_dict()
-    counts["undrained"] += counts["accepted"] - counts["closed"]
-    return {
-        "model": server.settings.model.name,
-        "address": f"{server.address[0]}:{server.address[1]}",
-        "workers": server.settings.workers,
-        **counts,
-        "usage": usage,
-    }
+def server_in_child(name: str, argv: list[str], connection: socket.socket, board: int, row: int) -> Server:
+    """Make the server of a child that was executed afresh, counting on the board its parent made."""
+    settings = read_settings(name, argv)
+    server = Server(settings, connection.getsockname()[:2])
+    server.children.become_child(Board(MOST_CHILDREN, board), row, os.getppid())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # blocked by the parent until somebody hears them
+    return server
