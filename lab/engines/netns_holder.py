@@ -1,4 +1,4 @@
-"""The holder: process 1 of a run's PID namespace. It builds the hosts, starts programs in them and passes on their news.
+"""The holder: process 1 of a run's PID namespace. It builds the hosts, starts programs, and passes on their news.
 
 One thread, one loop, never blocked by a peer. The lab that started it is its first client; others come through a socket
 in the run folder once the first has left (`attach`). Requests, each answered by `{"id", "ok"}` or `{"id", "failed"}`:

@@ -8,6 +8,7 @@ one end of a veth pair whose other end is a port of the bridge.
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyroute2 import IPRoute
 from lab.engines.netns_hosts import HostNamespaces, inside_network, set_sysctl
 from lab.topology import Host, Interface, Network, Topology
 
+_FORWARDING_WITHIN_S = 10.0
 LOOPBACK = 1  # its index in every network namespace
 
 
@@ -51,9 +53,10 @@ def connect(topology: Topology, hosts: Mapping[str, HostNamespaces]) -> None:
                     peer=peer,
                 )
                 port += 1
-    for host in topology.hosts:
-        with inside_network(hosts[host.name].network):
-            _bring_up(host)
+        for host in topology.hosts:
+            with inside_network(hosts[host.name].network):
+                _bring_up(host)
+        _await_forwarding(switch, ports=port)
 
 
 def _add_bridge(switch: IPRoute, place: int, network: Network) -> int:
@@ -90,6 +93,26 @@ def _bring_up(host: Host) -> None:
             set_sysctl(host.name, key, value)
         for index in (LOOPBACK, *(indexes[interface.name] for interface in host.interfaces)):
             stack.link("set", index=index, state="up")
+
+
+def _await_forwarding(switch: IPRoute, *, ports: int) -> None:
+    """Wait until every port of the switch forwards: the kernel opens a port a moment after its other end came up, and
+    what comes before that is dropped, so that the first ARP request would cost its sender a second.
+
+    Raises: TimeoutError.
+    """
+    end = time.monotonic() + _FORWARDING_WITHIN_S
+    while True:
+        links = [link for link in switch.get_links() if link.get("ifname").startswith("port")]
+        waiting = [link.get("ifname") for link in links if link.get("operstate") != "UP"]
+        if len(links) == ports and not waiting:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(
+                f"{len(waiting)} of {ports} ports of the switch do not forward after {_FORWARDING_WITHIN_S:g} s, "
+                f"e.g. {waiting[:3]}"
+            )
+        time.sleep(0.002)
 
 
 def hardware_address(interface: Interface) -> str:

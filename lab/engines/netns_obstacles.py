@@ -80,8 +80,13 @@ def _no_user_namespace(error: OSError) -> Obstacle:
 def _powerless(error: OSError, *, ordinary: bool) -> Obstacle:
     if ordinary and _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return Obstacle(
-            f"AppArmor takes all rights from user namespaces (kernel.apparmor_restrict_unprivileged_userns = 1): {error}",
+            f"AppArmor makes user namespaces useless (kernel.apparmor_restrict_unprivileged_userns = 1): {error}",
             "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
+        )
+    if ordinary and os.getuid() == 0:
+        return Obstacle(
+            f"root without the capabilities for it ({error}): {', '.join(sorted(NEEDED_CAPABILITIES))}; or only SETFCAP",
+            "start the container with --privileged, or run as an ordinary user",
         )
     for kind in ("net", "mnt", "pid", "uts", "ipc"):
         limit = _setting(f"user/max_{kind}_namespaces")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -18,7 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab.engines import namespaces as ns
 from lab.engines.cgroups import Limits, NoLimits
 from lab.engines.netns_obstacles import Obstacle, enter_namespaces, needs_user_namespace
 
@@ -103,8 +103,6 @@ def _index(stack: Any, name: str) -> int:
 def _try_tun() -> None:
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     try:
-        import fcntl
-
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", b"tap0", _IFF_TAP_NO_PI))
     finally:
         os.close(descriptor)
