@@ -148,6 +148,6 @@ def _middle(text: str, arrow: int) -> str:
 def _left_out(skipped: Sequence[Step]) -> str:
     """Say what the missing middle holds."""
     sent = sum(step.payload_bytes for step in skipped)
-    text = f"{len(skipped):,} segments left out, {units.show_bytes(sent)}"
+    text = f"{len(skipped):,} segments left out, {units.show_bytes(sent)} of payload"
     again = sum("retransmission" in step.note for step in skipped)
     return f"{text}, {again:,} retransmissions" if again else text

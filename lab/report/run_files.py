@@ -52,7 +52,7 @@ class RunFiles:
         if files["manifest"] and files["topology"]:
             try:
                 evidence = Evidence.read(folder)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 missing.append(f"the programs' results: {_reason(error)}")
         run = cls(folder=folder, evidence=evidence, missing=missing, **files)
         if evidence is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from lab import units
 from lab.analysis.words import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 _NAMES = (
@@ -119,23 +120,33 @@ def steps(packets: pl.DataFrame, connection: int) -> list[Step]:
         first_syn = next((row for row in rows if row["direction"] == side and row["tcp_flags"] & SYN), None)
         if first_syn is not None:
             relative.start(first_syn["seq"])
-    return [_step(row, sides, rows[0]["t_ns"]) for row in rows if row["tcp_flags"] is not None]
+    highest: dict[str, int] = {}
+    walked = []
+    for row in rows:
+        step = _step(row, sides, rows[0]["t_ns"], highest)
+        highest[step.direction] = max(highest.get(step.direction, step.end), step.end)
+        walked.append(step)
+    return walked
 
 
-def _step(row: Mapping[str, Any], sides: Mapping[str, _Relative], start_ns: int) -> Step:
+def _step(row: Mapping[str, Any], sides: Mapping[str, _Relative], start_ns: int, highest: Mapping[str, int]) -> Step:
+    """Make one step. `highest`: where each side's stream ends so far, to tell a gap before this segment."""
     sender = sides[row["direction"]]
     receiver = sides["resp" if row["direction"] == "orig" else "orig"]
     flags = row["tcp_flags"]
+    seq = sender.of(row["seq"], otherwise=1)
+    gap = seq - highest.get(row["direction"], seq)
+    notes = [*_notes(row), f"gap: {units.show_bytes(gap)} not seen before it"] if gap > 0 else [*_notes(row)]
     return Step(
         t_ns=row["t_ns"] - start_ns,
         direction=row["direction"],
         flags=flags,
-        seq=sender.of(row["seq"], otherwise=1),
+        seq=seq,
         ack=receiver.of(row["ack"], otherwise=1) if flags & ACK else None,
         payload_bytes=row["payload_bytes"] or 0,
         window=row["window"] or 0,
         options=_options(row) if flags & SYN else "",
-        note=", ".join(_notes(row)),
+        note=", ".join(notes),
     )
 
 

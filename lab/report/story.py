@@ -116,8 +116,8 @@ def _opened(run: RunFiles) -> str:
     server = run.manifest.get("server", {})
     kind = f"{server.get('model', NOT_RECORDED)}, port {server.get('port', NOT_RECORDED)}"
     return (
-        f"{plural(len(run.evidence.fleets), 'fleet host')} opened {opened} connections to {run.manifest['server_host']} "
-        f"({kind}); open at once: {count(run.observed('fleet.open_at_once'))}; "
+        f"{plural(len(run.evidence.fleets), 'fleet host')} opened {opened} connections to "
+        f"{run.manifest['server_host']} ({kind}); open at once: {count(run.observed('fleet.open_at_once'))}; "
         f"errors: {count(run.observed('fleet.errors'))}."
     )
 

@@ -189,6 +189,11 @@ def _control(step: Step) -> list[Event]:
     return [Event.HEAR_SYN] * step.syn + [Event.HEAR_FIN] * step.fin
 
 
+def _is_copy(later: Step, step: Step) -> bool:
+    """Whether a SYN or FIN was sent again. A SYN-ACK that follows a SYN (figure 7) is no copy of it."""
+    return (later.syn, later.fin, later.end, later.ack is None) == (step.syn, step.fin, step.end, step.ack is None)
+
+
 def _heard_at(steps: Sequence[Step]) -> dict[int, int]:
     """Where each SYN and FIN is heard: place of the segment -> place of the step by which its receiver has it.
 
@@ -204,7 +209,7 @@ def _heard_at(steps: Sequence[Step]) -> dict[int, int]:
         for later in range(place + 1, len(steps)):
             other = steps[later]
             if other.direction == step.direction:
-                if (other.syn, other.fin, other.end) == (step.syn, step.fin, step.end):
+                if _is_copy(other, step):
                     break
             elif other.ack is not None and other.ack >= covers:
                 heard[place] = at

@@ -150,8 +150,8 @@ def write_run(root: Path, *, connections: int = 10) -> Path:
     write(
         "hosts/server/server.json", {"model": "epoll", "messages": connections, "accepted": connections, "usage": usage}
     )
-    interface = {"name": "eth0", "received": 11 * connections, "dropped": 0, "written": 11 * connections}
-    write("hosts/server/capture.json", {"interfaces": [interface]})
+    interface = {"received": 11 * connections, "dropped": 0, "written": 11 * connections}
+    write("hosts/server/capture.json", {"interfaces": {"eth0": interface}})
     packets = [
         {**row, "host": "server"}
         for number in range(connections)
