@@ -16,12 +16,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import docker
 from docker.errors import ImageNotFound
 
-from lab.engines import child, labels
-from lab.engines import Say
+from lab.engines import Say, child, labels
 from lab.errors import MachineLacks, RunFailed
 
 OFFICIAL = "python:3.13-slim-trixie"
@@ -45,28 +45,37 @@ def ensure_base(api: docker.APIClient, say: Say) -> str:
     Raises MachineLacks when it can neither be pulled nor built here.
     """
     if chosen := os.environ.get("LAB_BASE"):
-        if not _exists(api, chosen) and (reason := _pull(chosen)):
+        if find_image(api, chosen) is None and (reason := _pull(chosen)):
             raise MachineLacks(f"LAB_BASE={chosen}: {reason}", hint="unset LAB_BASE, or load that image first")
         return chosen
-    if _exists(api, TAG):
+    if find_image(api, TAG):
         return TAG
-    if not _exists(api, OFFICIAL):
+    if find_image(api, OFFICIAL) is None:
         say(f"pulling {OFFICIAL}")
         reason = _pull(OFFICIAL)
         if reason is not None:
             say(f"{OFFICIAL} cannot be pulled: {reason}")
             _build_from_packages(api, say)
             return TAG
-    api.tag(OFFICIAL, *TAG.split(":"))
+    repository, version = TAG.split(":")
+    api.tag(OFFICIAL, repository, version)
     return TAG
 
 
-def _exists(api: docker.APIClient, name: str) -> bool:
+def find_image(api: docker.APIClient, name: str) -> str | None:
+    """Return the id of the image of that name; None if the engine has none."""
     try:
-        api.inspect_image(name)
+        return str(api.inspect_image(name)["Id"])  # type: ignore[no-untyped-call]
     except ImageNotFound:
-        return False
-    return True
+        return None
+
+
+def image_id(api: docker.APIClient, name: str) -> str:
+    """Return the id of an image that must be there. Raises RunFailed."""
+    found = find_image(api, name)
+    if found is None:
+        raise RunFailed(f"image {name}: gone from the engine", hint="somebody removed it meanwhile; run again")
+    return found
 
 
 def _pull(name: str) -> str | None:
@@ -98,7 +107,7 @@ def _pull(name: str) -> str | None:
         return lines[-1] if lines else f"`docker pull` exited {process.returncode}"
 
 
-def _text(file: "tempfile._TemporaryFileWrapper[str]") -> str:
+def _text(file: IO[str]) -> str:
     file.seek(0)
     return file.read()
 

@@ -63,15 +63,16 @@ def render(
     run_labels: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the Compose project of one run: `roles` from `load_base`, `images` from image name to tag."""
+    escaped = {key: literal(value) for key, value in run_labels.items()}
     services = {
-        service_name(program): _service(topology, program, roles[program.role], images[program.image], run_labels)
+        service_name(program): _service(topology, program, roles[program.role], images[program.image], escaped)
         for program in topology.programs
     }
     routed = any(len(host.interfaces) > 1 for host in topology.hosts)
     return {
         "services": services,
-        "networks": {network.name: _network(network, run_labels, routed=routed) for network in topology.networks},
-        "volumes": {volume_name(host.name): {"labels": dict(run_labels)} for host in topology.hosts},
+        "networks": {network.name: _network(network, escaped, routed=routed) for network in topology.networks},
+        "volumes": {volume_name(host.name): {"labels": {**escaped, labels.HOST: host.name}} for host in topology.hosts},
     }
 
 
@@ -91,9 +92,7 @@ def volume_name(host: str) -> str:
     return f"{host}-out"
 
 
-def _service(
-    topology: Topology, program: Program, role: Service, image: str, run_labels: Mapping[str, str]
-) -> Service:
+def _service(topology: Topology, program: Program, role: Service, image: str, run_labels: Mapping[str, str]) -> Service:
     host = topology.host(program.host)
     service = copy.deepcopy(role)
     service |= {
@@ -102,7 +101,7 @@ def _service(
         "cap_add": list(program.capabilities),
         "volumes": [f"{volume_name(host.name)}:/out"],
         "labels": {
-            **{key: literal(value) for key, value in run_labels.items()},
+            **run_labels,
             labels.HOST: host.name,
             labels.ROLE: program.role,
             labels.PROGRAM: program.name,
@@ -172,7 +171,7 @@ def _network(network: Network, run_labels: Mapping[str, str], *, routed: bool) -
         "internal": not routed,
         "driver_opts": options,
         "ipam": {"config": [{"subnet": network.subnet}]},
-        "labels": {key: literal(value) for key, value in run_labels.items()},
+        "labels": {**run_labels, labels.NETWORK: network.name},
     }
 
 

@@ -17,15 +17,16 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import docker
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError
 
 from lab.engines import Say
-from lab.engines.base_image import ensure_base
+from lab.engines.base_image import ensure_base, find_image, image_id
 from lab.engines.wheels import ensure_wheels
 from lab.errors import RunFailed
 
@@ -47,20 +48,21 @@ class Image:
 def ensure_images(api: docker.APIClient, names: Iterable[str], say: Say) -> dict[str, Image]:
     """Return the named images, each built first where it is missing. Raises MachineLacks, RunFailed."""
     base = ensure_base(api, say)
-    base_id = str(api.inspect_image(base)["Id"])
-    return {name: _ensure(api, name, base, base_id, say) for name in sorted(set(names))}
+    base_id = image_id(api, base)
+    wanted = sorted(set(names))
+    with ThreadPoolExecutor(len(wanted), thread_name_prefix="image") as pool:
+        return dict(zip(wanted, pool.map(lambda name: _ensure(api, name, base, base_id, say), wanted), strict=True))
 
 
 def _ensure(api: docker.APIClient, name: str, base: str, base_id: str, say: Say) -> Image:
     files = dict(context_files(ROOT, name))
     tag = f"wirelab/{name}:{digest(files, base_id)}"
-    try:
-        found = api.inspect_image(tag)
-    except ImageNotFound:
+    found = find_image(api, tag)
+    if found is None:
         _build(api, name, tag, base, files, say)
-        found = api.inspect_image(tag)
         api.tag(tag, f"wirelab/{name}", "latest")
-    return Image(name=name, tag=tag, id=str(found["Id"]))
+        found = image_id(api, tag)
+    return Image(name=name, tag=tag, id=found)
 
 
 def context_files(root: Path, name: str) -> Iterator[tuple[str, Path]]:

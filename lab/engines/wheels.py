@@ -14,8 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab.engines import child
-from lab.engines import Say
+from lab.engines import Say, child
 from lab.errors import RunFailed
 
 PYTHON = "3.13"
