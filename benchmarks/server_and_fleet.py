@@ -9,7 +9,8 @@ Two network namespaces joined by a veth pair, made here and gone with this progr
     fleet:  requests/s of lab.inside.fleet over those of c/epoll_client.c, both against c/epoll_echo_server.c
 
 Repeats are interleaved A B B A, so that a machine that slows down meets both alike. Each block gives one ratio; the
-median of them is quoted with its 95 % bootstrap interval. Prints one line of JSON for each comparison.
+median of them is quoted with its 95 % bootstrap interval. Beside the rate stands the processor time for each answer:
+on a machine that does other work too it tells the same with less noise. Prints one line of JSON for each comparison.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_ADDRESS, CLIENT_ADDRESS, PORT = "10.77.0.2", "10.77.0.1", 9000
@@ -35,7 +37,16 @@ INSIDE = "WIRELAB_BENCHMARK_INSIDE"
 PYTHON = [sys.executable, "-m"]
 
 
-class Path2Hosts:
+class Measured(NamedTuple):
+    """One measurement."""
+
+    rate_per_s: float
+    """Answers a second."""
+    cpu_ns: float
+    """Processor time of the measured program for each answer."""
+
+
+class TwoHosts:
     """This namespace (the client's host) and another one (the server's), joined by a veth pair."""
 
     def __init__(self) -> None:
@@ -61,8 +72,8 @@ class Path2Hosts:
         self._holder.wait()
 
     @contextmanager
-    def serving(self, command: list[str], folder: Path) -> Iterator[None]:
-        """Run a server in its host, on the last processor, while the block runs. It says "ready" when it listens."""
+    def serving(self, command: list[str], folder: Path) -> Iterator[int]:
+        """Run a server in its host, on the last processor, while the block runs with its process id."""
         cpu = str(max(os.sched_getaffinity(0)))
         with subprocess.Popen(
             [*self._enter, "taskset", "-c", cpu, *command],
@@ -75,7 +86,7 @@ class Path2Hosts:
             if b"ready" not in line:
                 sys.exit(f"{command[0]}: not ready, said {line!r}")
             try:
-                yield
+                yield server.pid
             finally:
                 server.kill()
 
@@ -89,21 +100,27 @@ def asking(command: list[str], folder: Path) -> str:
     return output.splitlines()[-1]
 
 
-def c_client(binaries: Path, folder: Path, seconds: float) -> float:
-    """Answers a second that the client in C gets."""
+def cpu_ns(pid: int) -> int:
+    """Time a process has spent on a processor (sched_schedstat, in nanoseconds)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+def c_client(binaries: Path, folder: Path, seconds: float) -> dict[str, int]:
+    """Ask with the client in C."""
     arguments = [SERVER_ADDRESS, PORT, CONNECTIONS, MESSAGE_BYTES, round(seconds * 1000)]
-    result = json.loads(asking([str(binaries / "epoll_client"), *map(str, arguments)], folder))
+    result: dict[str, int] = json.loads(asking([str(binaries / "epoll_client"), *map(str, arguments)], folder))
     if result["unanswered"]:
         sys.exit(f"epoll_client: {result['unanswered']} requests were never answered")
-    return float(result["answers"] / result["took_ns"] * 1e9)
+    return result
 
 
-def fleet(folder: Path, seconds: float) -> float:
-    """Answers a second that the fleet gets."""
+def fleet(folder: Path, seconds: float) -> Measured:
+    """Ask with the fleet."""
     plan = {
         "targets": [[SERVER_ADDRESS, PORT]],
         "connections": CONNECTIONS,
         "message": {"bytes": MESSAGE_BYTES, "answer_bytes": MESSAGE_BYTES, "check": "echo"},
+        "latency_records": 10**8,
         "phases": [
             {"phase": "connect"},
             {"phase": "load", "model": "closed", "duration_ns": round(seconds * 1e9)},
@@ -112,28 +129,38 @@ def fleet(folder: Path, seconds: float) -> float:
     }
     result = json.loads(asking([*PYTHON, "lab.inside.fleet", "--plan", json.dumps(plan)], folder))
     load = result["phases"][1]
-    if result["errors"] or result["unanswered"] or result["wrong_answers"]:
+    if result["errors"] or result["unanswered"] or result["wrong_answers"] or result["latency_records_not_kept"]:
         sys.exit(f"fleet: errors {result['errors']}, {result['unanswered']} requests were never answered")
-    return float(load["counts"]["received"] / (load["end_ns"] - load["begin_ns"]) * 1e9)
+    answers = load["counts"]["received"]
+    return Measured(answers / (load["end_ns"] - load["begin_ns"]) * 1e9, sum(load["cpu_ns"]) / answers)
 
 
-def interleaved(ours: Callable[[], float], theirs: Callable[[], float], blocks: int) -> dict[str, object]:
-    """Measure A B B A, `blocks` times over; each block gives the ratio of ours to theirs."""
-    ratios, rates = [], {"ours": [], "theirs": []}  # type: ignore[var-annotated]
+def interleaved(ours: Callable[[], Measured], theirs: Callable[[], Measured], blocks: int) -> dict[str, object]:
+    """Measure A B B A, `blocks` times over; each block gives the ratios of ours to theirs."""
+    rates, costs, all_ours, all_theirs = [], [], [], []
     for _ in range(blocks):
         a1, b1, b2, a2 = ours(), theirs(), theirs(), ours()
-        ratios.append((a1 + a2) / (b1 + b2))
-        rates["ours"] += [a1, a2]
-        rates["theirs"] += [b1, b2]
-    chance = random.Random(1)
-    medians = sorted(statistics.median(chance.choices(ratios, k=blocks)) for _ in range(2000))
+        rates.append((a1.rate_per_s + a2.rate_per_s) / (b1.rate_per_s + b2.rate_per_s))
+        costs.append((b1.cpu_ns + b2.cpu_ns) / (a1.cpu_ns + a2.cpu_ns))
+        all_ours += [a1, a2]
+        all_theirs += [b1, b2]
     return {
-        "ratio": round(statistics.median(ratios), 3),
-        "interval": [round(medians[50], 3), round(medians[1949], 3)],
-        "ratios": [round(ratio, 3) for ratio in ratios],
-        "ours_per_s": round(statistics.median(rates["ours"])),
-        "theirs_per_s": round(statistics.median(rates["theirs"])),
+        "ratio": round(statistics.median(rates), 3),
+        "interval": bootstrap(rates),
+        "ratio_per_cpu_second": round(statistics.median(costs), 3),
+        "interval_per_cpu_second": bootstrap(costs),
+        "ours_per_s": round(statistics.median(m.rate_per_s for m in all_ours)),
+        "theirs_per_s": round(statistics.median(m.rate_per_s for m in all_theirs)),
+        "ours_cpu_ns": round(statistics.median(m.cpu_ns for m in all_ours)),
+        "theirs_cpu_ns": round(statistics.median(m.cpu_ns for m in all_theirs)),
     }
+
+
+def bootstrap(values: list[float]) -> list[float]:
+    """The 95 % interval of the median, by drawing the values again 2,000 times."""
+    chance = random.Random(1)
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(2000))
+    return [round(medians[50], 3), round(medians[1949], 3)]
 
 
 def machine() -> dict[str, object]:
@@ -159,7 +186,7 @@ def build(folder: Path) -> Path:
 
 
 def compare(only: str | None, blocks: int, seconds: float) -> None:
-    hosts = Path2Hosts()
+    hosts = TwoHosts()
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -168,17 +195,26 @@ def compare(only: str | None, blocks: int, seconds: float) -> None:
             in_python = [*PYTHON, "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
             in_python += ["--backlog", "1024", "--handler", "echo", "--framing", "none"]
 
-            def asked(server: list[str]) -> float:
-                with hosts.serving(server, folder):
-                    return c_client(binaries, folder, seconds)
+            def server_asked(server: list[str]) -> Measured:
+                with hosts.serving(server, folder) as pid:
+                    before = cpu_ns(pid)
+                    result = c_client(binaries, folder, seconds)
+                    cost = (cpu_ns(pid) - before) / result["answers"]
+                    return Measured(result["answers"] / result["took_ns"] * 1e9, cost)
 
-            def fleet_asks() -> float:
+            def c_asks() -> Measured:
+                with hosts.serving(in_c, folder):
+                    result = c_client(binaries, folder, seconds)
+                    rate = result["answers"] / result["took_ns"] * 1e9
+                    return Measured(rate, result["cpu_ns"] / result["answers"])
+
+            def fleet_asks() -> Measured:
                 with hosts.serving(in_c, folder):
                     return fleet(folder, seconds)
 
-            comparisons: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
-                "server": (lambda: asked(in_python), lambda: asked(in_c)),
-                "fleet": (fleet_asks, lambda: asked(in_c)),
+            comparisons: dict[str, tuple[Callable[[], Measured], Callable[[], Measured]]] = {
+                "server": (lambda: server_asked(in_python), lambda: server_asked(in_c)),
+                "fleet": (fleet_asks, c_asks),
             }
             for what, (ours, theirs) in comparisons.items():
                 if only in (None, what):

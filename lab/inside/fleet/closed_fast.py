@@ -1,9 +1,9 @@
 """The closed load's commonest form as one tight loop: one small request at a time, answers of a known size.
 
 The loop is what a C client would do: epoll_wait(2), and for each ready connection read(2), look, write(2). What it
-adds in Python is kept to a handful of bytecodes a message: counts gather in locals, the one clock reading is both
-this answer's done and the next request's sent time, and anything unusual (a partial answer, a first answer, the last
-one, an error) leaves for `_Rare`.
+adds in Python is kept to a handful of bytecodes a message: counts and times gather in lists, the one clock reading is
+both this answer's done and the next request's sent time, and anything unusual (a partial answer, a first answer, the
+last one, an error) leaves for `_Rare`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from array import array
 from typing import TYPE_CHECKING
 
 from .answers import KnownSizeAnswers
@@ -28,7 +27,9 @@ WRONG, SURPLUS = INDEX["wrong_answers"], INDEX["surplus_bytes"]
 
 SMALL = 2048
 """Requests up to this size fit into an empty send buffer whole."""
-FOREVER = 1 << 62
+FOREVER = (1 << 30) - 1
+"""More messages than any connection gets to; the largest number that Python counts down in one machine word."""
+NEVER_NS = 1 << 62
 STARTS = 64
 EVENTS = 256
 
@@ -45,59 +46,39 @@ def run(worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> Non
     poll, read, write, clock = worker.connections.epoll.poll, os.read, os.write, time.monotonic_ns
     row, log, request, size = worker.row, worker.log, worker.request, len(worker.request)
     expected, answer_bytes, read_bytes = worker.right_answer, rare.answer_bytes, rare.answer_bytes + 64
-    number, first, sent, left = worker.connections.number, worker.plan.first_connection, rare.sent, rare.left
-    fresh, end = rare.messages - 1, rare.end
-    log.planned_as_sent = True
-    log_connection, log_sent, log_done = log.connection, log.sent, log.done
+    name, sent, left = rare.name, rare.sent, rare.left
+    unchecked = expected is None
+    logged: list[int] = []
     while rare.goes_on():
         rare.begin_some()
-        at, count = log.at, 0
+        before, most = len(logged), rare.most
         for fd, _events in poll(rare.wait_s, EVENTS):
             try:
                 data = read(fd, read_bytes)
                 now = clock()
                 rest = left[fd] - 1
-                if (
-                    0 < rest < fresh
-                    and now < end
-                    and (data == expected if expected is not None else len(data) == answer_bytes)
-                    and not rare.partial
-                ):
-                    log_connection[at] = number[fd] + first
-                    log_sent[at] = sent[fd]
-                    log_done[at] = now
-                    at += 1
-                    if at == BATCH:
-                        log.at = at
-                        log.spill()
-                        at = 0
+                if 0 < rest < most and (data == expected or (unchecked and len(data) == answer_bytes)):
+                    logged += (name[fd], sent[fd], now)
                     left[fd] = rest
                     sent[fd] = now
-                    count += 1
                     try:
-                        written = write(fd, request)
+                        if (written := write(fd, request)) != size:
+                            rare.short(fd, written)
                     except OSError as error:
-                        log.at = at
                         rare.write_failed(fd, error)
-                        at = log.at
-                        continue
-                    if written != size:
-                        rare.short(fd, written)
-                    continue
+                else:
+                    rare.answer(fd, data, now)
             except OSError as error:
-                log.at = at
                 rare.read_failed(fd, error)
-                at = log.at
-                continue
-            log.at = at
-            rare.answer(fd, data, now)
-            at = log.at
-        log.at = at
-        if count:
+        if count := (len(logged) - before) // 3:
             row[SENT] += count
             row[RECEIVED] += count
             row[BYTES_SENT] += count * size
             row[BYTES_RECEIVED] += count * answer_bytes
+            if len(logged) >= 3 * BATCH:
+                log.extend(logged)
+                logged.clear()
+    log.extend(logged)
     rare.finish()
 
 
@@ -110,13 +91,18 @@ class _Rare:
         self._row = worker.row
         self.answer_bytes = worker.answers.size if isinstance(worker.answers, KnownSizeAnswers) else 0
         self.messages = phase.messages if phase.messages is not None else FOREVER
-        self.end = start_ns + phase.duration_ns if phase.duration_ns is not None else FOREVER
+        self.end = start_ns + phase.duration_ns if phase.duration_ns is not None else NEVER_NS
         self._give_up = self.end + phase.grace_ns
-        self.sent = array("q", bytes(8 * worker.connections.size))
-        self.left = array("q", bytes(8 * worker.connections.size))
-        """By descriptor: answers still wanted, the outstanding one included; 0: nothing is outstanding."""
-        self.partial: set[int] = set()
-        """Descriptors in the middle of an answer, or of a request that did not fit."""
+        # Lists, not arrays: an array makes a new int of each number read, at twice the time; these live for one phase.
+        number, first = worker.connections.number, worker.plan.first_connection
+        self.name = [number[fd] + first for fd in range(worker.connections.size)]
+        """By descriptor: the connection's number in the fleet."""
+        self.sent = [0] * worker.connections.size
+        self.left = [0] * worker.connections.size
+        """By descriptor: answers still wanted, the outstanding one included; 0: none is outstanding. Negative while the
+        connection is in the middle of an answer, or of a request that did not fit: the loop then leaves it to us."""
+        self.most = self.messages - 1
+        """What `left` must stay below in the middle of a load; 0 when the time is over."""
         self._unsent: dict[int, memoryview] = {}
         self._to_begin = fds
         self._begun = 0
@@ -127,9 +113,10 @@ class _Rare:
     def goes_on(self) -> bool:
         if self._worker.stopping:
             return False
-        if self._waiting or self._begun < len(self._to_begin):
-            return time.monotonic_ns() < self._give_up
-        return False
+        now = time.monotonic_ns()
+        if now >= self.end:
+            self.most = 0
+        return now < self._give_up and (self._waiting > 0 or self._begun < len(self._to_begin))
 
     def begin_some(self) -> None:
         """Send the first requests, some at a time, so that answers are not left lying meanwhile."""
@@ -164,7 +151,7 @@ class _Rare:
     def short(self, fd: int, written: int) -> None:
         """Keep the rest of a request that the kernel, short of memory, did not take whole (it is counted as sent)."""
         self._unsent[fd] = memoryview(self._worker.request)[written:]
-        self.partial.add(fd)
+        self.left[fd] = -abs(self.left[fd])
         self._connections.epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
 
     def write_failed(self, fd: int, error: OSError) -> None:
@@ -193,7 +180,7 @@ class _Rare:
             return
         if not rest:
             del self._unsent[fd]
-            self.partial.discard(fd)
+            self.left[fd] = abs(self.left[fd])
             self._connections.epoll.modify(fd, select.EPOLLIN)
 
     def answer(self, fd: int, data: bytes, now: int) -> None:
@@ -203,7 +190,7 @@ class _Rare:
             self._connections.lost(fd, 0)
             return
         row[BYTES_RECEIVED] += len(data)
-        number = worker.plan.first_connection + self._connections.number[fd]
+        number = self.name[fd]
         if not self.left[fd]:
             row[SURPLUS] += len(data)
             if fd not in worker.stalled:
@@ -214,18 +201,17 @@ class _Rare:
             row[WRONG] += 1
             worker.note_wrong(number, wrong, "the answer differs")
         if not complete:
-            self.partial.add(fd)
+            self.left[fd] = -abs(self.left[fd])
             return
         if complete > 1:
             row[SURPLUS] += (complete - 1) * self.answer_bytes
             worker.note_wrong(number, data, "more answers than requests")
-        self.partial.discard(fd)
         worker.log.add(number, self.sent[fd], self.sent[fd], now)
         row[RECEIVED] += 1
         if not self._connections.answered[fd]:
             self._connections.answered[fd] = 1
             row[ANSWERED] += 1
-        self.left[fd] -= 1
+        self.left[fd] = abs(self.left[fd]) - 1
         if self.left[fd] and now < self.end:
             self.sent[fd] = now
             self._ask(fd)
@@ -239,12 +225,10 @@ class _Rare:
             self.left[fd] = 0
             self._waiting -= 1
             self._never_answered(fd)
-        self.partial.discard(fd)
         self._unsent.pop(fd, None)
 
     def _never_answered(self, fd: int) -> None:
-        number = self._worker.plan.first_connection + self._connections.number[fd]
-        self._worker.log.add(number, self.sent[fd], self.sent[fd], NEVER)
+        self._worker.log.add(self.name[fd], self.sent[fd], self.sent[fd], NEVER)
         self._row[UNANSWERED] += 1
         self._worker.answers.forget(fd)
 
