@@ -1,0 +1,190 @@
+"""Captures in, tables out: what every packet, connection and flow of capture files was, and how sure that is.
+
+    analysis = analyze([Path("server.pcapng")])
+    analysis.connections          # polars DataFrame; columns in `tables.py`
+    analysis.packets()            # one row a frame
+    write_parquet(analysis, Path("tables"))
+
+Works on any pcap or pcapng, the lab's own or anybody's. Touches no Docker, no socket, no clock. A file that is cut or damaged is
+analysed up to there; `Analysis.errors` has the reason. The loops are compiled by numba at the first call on a machine;
+importing this package loads neither numba nor polars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lab.analysis.columns import PacketColumns
+    from lab.analysis.survey import Survey
+    from lab.errors import CaptureFileBroken
+
+__all__ = ["Analysis", "analyze", "write_parquet"]
+
+KEPT_PACKETS = 1_500_000
+"""Packets whose columns are kept in memory (about 100 MiB); a longer capture is read again for its packets table."""
+ROWS_AT_ONCE = 1 << 17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What capture files say. Tables are made when first asked for."""
+
+    paths: tuple[Path, ...]
+    originators: tuple[str, ...]
+    _survey: Survey = field(repr=False)
+    _kept: tuple[PacketColumns, ...] | None = field(repr=False)
+    """The columns of all packets; None where they were too many."""
+
+    @property
+    def packet_count(self) -> int:
+        """Packets read from all files."""
+        return self._survey.packets
+
+    @property
+    def errors(self) -> tuple[CaptureFileBroken, ...]:
+        """Files that could not be read to their end, in their order; what came before is in the tables."""
+        return tuple(self._survey.errors)
+
+    @cached_property
+    def captures(self) -> pl.DataFrame:
+        """One row an interface of a file: packets, times, drop counters, error."""
+        import polars as pl
+
+        from lab.analysis import tables
+
+        rows = [
+            {
+                "capture": number,
+                "file": str(record.file),
+                "interface": record.interface.name,
+                "link_type": record.interface.linktype,
+                "snaplen": record.interface.snaplen or None,
+                "filter": record.interface.filter,
+                "packets": record.packets,
+                "first_ns": record.first_ns,
+                "last_ns": record.last_ns,
+                "received": record.interface.received,
+                "dropped": record.interface.dropped,
+                "error": None if record.error is None else str(record.error),
+            }
+            for number, record in enumerate(self._survey.captures)
+        ]
+        return pl.DataFrame(rows, schema=tables.schema(tables.CAPTURES))
+
+    @cached_property
+    def connections(self) -> pl.DataFrame:
+        """One row a TCP connection, in the order they were opened."""
+        import polars as pl
+
+        from lab.analysis import tables
+
+        parts = list(self.connection_chunks())
+        return pl.concat(parts) if parts else pl.DataFrame(schema=tables.schema(tables.CONNECTION_COLUMNS))
+
+    def connection_chunks(self) -> Iterator[pl.DataFrame]:
+        """Yield the connections table in parts."""
+        import numpy as np
+
+        from lab.analysis import rows
+        from lab.analysis.state import CONNECTIONS
+
+        lossy = np.array([bool(record.interface.dropped) for record in self._survey.captures], np.bool_)
+        total = int(self._survey.state.counts[CONNECTIONS])
+        for first in range(0, total, ROWS_AT_ONCE):
+            count = min(ROWS_AT_ONCE, total - first)
+            yield rows.connection_rows(self._survey.state, first, count, lossy, self._addresses)
+
+    @cached_property
+    def flows(self) -> pl.DataFrame:
+        """One row a UDP or ICMP exchange, in the order of their first packets."""
+        from lab.analysis import rows
+
+        return rows.flow_rows(self._survey.state, self._addresses)
+
+    def packets(self) -> pl.DataFrame:
+        """One row a frame, in the order of the files. Holds them all: some 150 bytes a packet."""
+        import polars as pl
+
+        from lab.analysis import tables
+
+        parts = list(self.packet_chunks())
+        return pl.concat(parts, rechunk=False) if parts else pl.DataFrame(schema=tables.schema(tables.PACKETS))
+
+    def packet_chunks(self) -> Iterator[pl.DataFrame]:
+        """Yield the packets table in parts, in order; bounded memory whatever the number of packets."""
+        from lab.analysis import rows
+        from lab.analysis.survey import survey
+
+        chunks: Iterator[PacketColumns]
+        chunks = survey(self.paths, self.originators)[1] if self._kept is None else iter(self._kept)
+        index = 0
+        spurious = self._later_spurious
+        for chunk in chunks:
+            yield rows.packet_rows(self._survey.state, chunk, index, spurious, self._addresses)
+            index += chunk.t_ns.size
+
+    @cached_property
+    def _addresses(self) -> pl.Series:
+        from lab.analysis import rows
+
+        return rows.address_texts(self._survey.state)
+
+    @cached_property
+    def _later_spurious(self):  # type: ignore[no-untyped-def]
+        """Indexes of the retransmissions found spurious."""
+        from lab.analysis.state import RETRANSMISSIONS
+
+        log = self._survey.state.retransmissions[: int(self._survey.state.counts[RETRANSMISSIONS])]
+        return log["packet"][log["spurious"] == 1]
+
+
+def analyze(
+    paths: Sequence[Path],
+    *,
+    originators: Sequence[str] | None = None,
+    on_compile: Callable[[str], None] | None = None,
+    keep_packets: int = KEPT_PACKETS,
+) -> Analysis:
+    """Read capture files and follow every connection in them.
+
+    `originators` are addresses of clients, for connections whose SYN was not captured. `on_compile` gets a line to show when
+    this is the first call on the machine and compiles. Never raises for what a file holds: see `Analysis.errors`.
+    """
+    from lab.analysis import compiled
+
+    if on_compile is not None and compiled.compiles_on_first_call():
+        on_compile("compiling the analysis for this machine, once (about a minute)")
+    from lab.analysis.survey import survey
+
+    addresses = tuple(originators or ())
+    result, chunks = survey(tuple(paths), addresses)
+    kept: list[PacketColumns] | None = []
+    for chunk in chunks:
+        if kept is not None:
+            kept.append(chunk)
+            if result.packets > keep_packets:
+                kept = None
+    return Analysis(
+        paths=tuple(paths),
+        originators=addresses,
+        _survey=result,
+        _kept=None if kept is None else tuple(kept),
+    )
+
+
+def write_parquet(analysis: Analysis, folder: Path) -> None:
+    """Write `packets`, `connections`, `flows` and `captures` as Parquet files into `folder`, in bounded memory."""
+    from lab.analysis.parquet import write_chunks
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_chunks(analysis.packet_chunks(), analysis.packets, folder / "packets.parquet")
+    write_chunks(analysis.connection_chunks(), lambda: analysis.connections, folder / "connections.parquet")
+    analysis.flows.write_parquet(folder / "flows.parquet")
+    analysis.captures.write_parquet(folder / "captures.parquet")

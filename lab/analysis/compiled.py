@@ -1,0 +1,79 @@
+"""How the per-packet loops become machine code, and where that code is kept.
+
+`@kernel` compiles a function by numba on its first call and keeps the result on disk, so that only the very first
+analysis on a machine waits (some ten seconds) and every later one starts at once.
+
+numba's own cache looks only at the file a function stands in: a change to a helper in another file would go unnoticed
+and old code would run. Here the folder's name carries a digest of all files with kernels and of the versions of
+numba and of Python, so that any change compiles anew. The folder lies beside the package; where that cannot be written to
+(an installed package, a read-only image), in the user's cache folder; and failing that in the temporary folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+HERE = Path(__file__).parent
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _digest() -> str:
+    """Name this exact code: every source file of the package, numba, Python."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for source in sorted(HERE.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _candidates() -> Iterator[Path]:
+    """Folders that may hold the compiled code, the best first."""
+    yield HERE / "__pycache__"
+    yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wirelab"
+    yield Path(tempfile.gettempdir()) / f"wirelab-{os.getuid()}"
+
+
+def cache_folder(candidates: Iterator[Path] | None = None) -> Path | None:
+    """Choose (and make) the folder for this code's machine code; None where nothing can be written at all."""
+    name = f"compiled-{_digest()}"
+    for parent in candidates or _candidates():
+        folder = parent / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError:
+            continue
+        if parent == HERE / "__pycache__":
+            for old in parent.glob("compiled-*"):
+                if old != folder:
+                    shutil.rmtree(old, ignore_errors=True)
+        return folder
+    return None
+
+
+FOLDER = cache_folder()
+
+
+def compiles_on_first_call() -> bool:
+    """Tell whether the first analysis has to compile: nothing of this code is on disk yet."""
+    return FOLDER is None or not any(FOLDER.glob("**/*.nbi"))
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` by numba in nopython mode, without the interpreter lock, cached in `FOLDER`."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(FOLDER or "")
+    try:
+        compiled: Function = numba.njit(cache=FOLDER is not None, nogil=True)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return compiled

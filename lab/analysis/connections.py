@@ -1,0 +1,308 @@
+"""Following connections: which incarnation of its 4-tuple a segment belongs to, and what it changes there.
+
+A connection is one incarnation of a 4-tuple at one vantage, opened by a SYN whose initial sequence number differs from that of the
+live one; the same SYN again is a retransmission. Grouping by the 4-tuple alone would join what ports were reused for. A late segment
+of the incarnation before is recognised by its numbers.
+
+`follow` is the loop over packets. It comes after `packets.dissect` and `endpoints.resolve`, and hands each segment to the rules in
+`handshake.py`, `streams.py` and `teardown.py`, and whatever is not TCP to `datagrams.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab.analysis.columns import mixed
+from lab.analysis.compiled import kernel
+from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
+from lab.analysis.handshake import note_handshake
+from lab.analysis.history import note_flags
+from lab.analysis.segment import Segment, no_sacks, read_sacks, read_syn_options
+from lab.analysis.sequence import advanced, distance, within
+from lab.analysis.state import CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN, RECENT_PACKETS
+from lab.analysis.streams import count_class, note_acknowledgement, note_size
+from lab.analysis.teardown import note_ack_of_fin, note_fin, note_reset
+from lab.analysis.words import (
+    ACK,
+    CAPTURE_DUPLICATE,
+    FIN,
+    NONE,
+    OUT_OF_WINDOW,
+    RST,
+    SYN,
+    TCP,
+)
+
+DUPLICATE_WITHIN_NS = 1_000_000
+REORDERED_WITHIN = 1 << 16
+"""A SYN after other segments belongs to them if it lies at most a classic window before the first of them."""
+NEAR = 1 << 20
+"""A segment fits a stream if it lies this near to its end."""
+
+
+@kernel
+def follow(buffer, packets, first, index, count, scratch, state):
+    """Follow `count` packets from `packets[first]`; `index` is the packet index of the first one."""
+    for i in range(count):
+        row = first + i
+        if packets.ip_version[row] == 0:
+            continue
+        if scratch.fragment_id[i] >= 0:
+            follow_fragment(state, packets, row, scratch, i)
+        if packets.pair[row] < 0:
+            continue
+        at, stop = scratch.transport[i], scratch.transport_end[i]
+        if is_capture_duplicate(state, packets, row, scratch, i):
+            continue
+        if is_icmp_error(packets, row) and follow_icmp_error(
+            buffer, state, packets, row, index + i, at, stop, scratch.vantage[i]
+        ):
+            continue
+        if packets.protocol[row] != TCP:
+            follow_flow(state, packets, row, index + i, scratch.fragment_offset[i])
+            continue
+        flags = np.int64(packets.flags[row])
+        if scratch.more_fragments[i]:
+            flags &= ~FIN  # its FIN stands behind the data of the last fragment
+        segment = Segment(
+            packet=index + i,
+            t_ns=packets.t_ns[row],
+            flags=flags,
+            seq=np.int64(packets.seq[row]),
+            ack=np.int64(packets.ack[row]),
+            window=np.int64(packets.window[row]),
+            payload=np.int64(packets.payload[row]),
+        )
+        follow_segment(buffer, state, packets, row, at, stop, segment)
+
+
+@kernel
+def is_capture_duplicate(state, packets, row, scratch, i):
+    """Whether the same packet (bytes, nonzero IP identification) came less than a millisecond ago: a capture's artefact."""
+    digest = scratch.digest[i]
+    if digest == 0:
+        return False
+    digest = mixed(digest, np.uint64(packets.pair[row]) * np.uint64(2) + np.uint64(packets.source_is_low[row]))
+    recent = state.recent[np.int64(digest & np.uint64(RECENT_PACKETS - 1))]
+    t_ns = packets.t_ns[row]
+    if recent.digest == digest and abs(t_ns - recent.t_ns) <= DUPLICATE_WITHIN_NS:
+        live = state.pairs[packets.pair[row]].live
+        packets.marks[row] |= CAPTURE_DUPLICATE
+        if live >= 0 and packets.protocol[row] == TCP:
+            state.connections[live].capture_duplicates += 1
+            packets.conversation[row] = live
+        elif live >= 0:
+            state.flows[live].capture_duplicates += 1
+            packets.conversation[row] = -2 - live
+        return True
+    recent.digest = digest
+    recent.t_ns = t_ns
+    return False
+
+
+@kernel
+def follow_fragment(state, packets, row, scratch, i):
+    """Remember a first fragment's ports and numbers, and give them to the later fragments of its datagram.
+
+    A later fragment then stands for the part of the segment that it carries. One whose first fragment was not seen
+    belongs to nothing.
+    """
+    key = mixed(scratch.source_low[i] ^ scratch.source_high[i], scratch.destination_low[i] ^ scratch.destination_high[i])
+    key = mixed(key, np.uint64(scratch.fragment_id[i]) << np.uint64(8) | np.uint64(packets.protocol[row]))
+    key = mixed(key, np.uint64(scratch.vantage[i]))
+    known = state.datagrams[np.int64(key & np.uint64(DATAGRAMS - 1))]
+    offset = scratch.fragment_offset[i]
+    if offset == 0:
+        if packets.pair[row] >= 0:
+            known.key = key
+            known.seq = packets.seq[row]
+            known.ack = packets.ack[row]
+            known.flags = packets.flags[row]
+            known.window = packets.window[row]
+            known.source_port = packets.source_port[row]
+            known.destination_port = packets.destination_port[row]
+            known.pair = packets.pair[row]
+            known.source_is_low = packets.source_is_low[row]
+            known.header = scratch.transport_length[i] - np.int64(packets.payload[row])
+        return
+    if known.key != key:
+        return
+    packets.pair[row] = known.pair
+    packets.source_is_low[row] = known.source_is_low
+    packets.source_port[row] = known.source_port
+    packets.destination_port[row] = known.destination_port
+    if packets.protocol[row] == TCP:
+        packets.seq[row] = advanced(np.int64(known.seq), offset - np.int64(known.header))
+        packets.ack[row] = known.ack
+        packets.window[row] = known.window
+        packets.flags[row] = known.flags & ~SYN
+
+
+@kernel
+def incarnation_of(state, pair_row, from_high, segment):
+    """The connection that a segment belongs to; a new one is opened where its numbers say so."""
+    pair = state.pairs[pair_row]
+    live = np.int64(pair.live)
+    if live < 0:
+        return open_connection(state, pair_row, from_high, segment)
+    connection = state.connections[live]
+    me, peer = state.sides[2 * live + from_high], state.sides[2 * live + 1 - from_high]
+    if segment.flags & SYN and not segment.flags & RST:
+        if segment.flags & ACK:
+            fresh = syn_ack_opens(connection, me, peer, segment)
+        else:
+            fresh = syn_opens(connection, me, peer, segment)
+        if fresh:
+            return open_connection(state, pair_row, from_high, segment)
+        if not segment.flags & ACK and peer.syns == 0:
+            connection.orig = from_high  # the SYN came late in the file
+        return live
+    previous = np.int64(connection.previous)
+    if previous >= 0 and not fits(me, peer, segment):
+        old_me, old_peer = state.sides[2 * previous + from_high], state.sides[2 * previous + 1 - from_high]
+        if old_me.seen and fits(old_me, old_peer, segment):
+            return previous
+    return live
+
+
+@kernel
+def precedes(isn, side):
+    """Whether a SYN with this ISN stands right before what was seen of the side's stream."""
+    return within(np.int64(side.base), advanced(isn, 1), advanced(isn, REORDERED_WITHIN))
+
+
+@kernel
+def is_over(connection, me, peer):
+    """Whether a connection has ended, by reset or by both FINs."""
+    reset = connection.rst_kind != NONE and connection.rst_kind != OUT_OF_WINDOW
+    return reset or (me.has_fin and peer.has_fin)
+
+
+@kernel
+def syn_opens(connection, me, peer, segment):
+    """Whether a SYN without ACK opens a new incarnation."""
+    if me.has_isn:
+        return segment.seq != me.isn
+    if me.seen:
+        return not precedes(segment.seq, me)
+    if is_over(connection, me, peer) and peer.has_isn and not peer.syn_acks:
+        return True
+    if peer.syn_acks and not peer.syns:  # the answer stood in the file before the question
+        return not within(np.int64(peer.syn_ack_number), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN))
+    if peer.syns:
+        return connection.opened != 0  # a SYN of each side: a simultaneous open
+    answered = within(np.int64(peer.last_ack), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN))
+    return not answered
+
+
+@kernel
+def syn_ack_opens(connection, me, peer, segment):
+    """Whether a SYN-ACK opens a new incarnation, whose SYN was not seen or stands later in the file."""
+    if me.has_isn and segment.seq == me.isn:
+        return False
+    answers_live = peer.has_isn and within(segment.ack, advanced(peer.isn, 1), np.int64(peer.end))
+    if answers_live:
+        return False
+    if me.has_isn or peer.has_isn:
+        return connection.opened != 0 or is_over(connection, me, peer)
+    if me.seen and not precedes(segment.seq, me):
+        return True
+    return peer.seen and not within(np.int64(peer.base), segment.ack, advanced(segment.ack, REORDERED_WITHIN))
+
+
+@kernel
+def fits(me, peer, segment):
+    """Whether a segment without SYN may belong to these two streams, by its numbers."""
+    if me.seen and abs(distance(segment.seq, me.end)) > NEAR:
+        return False
+    if segment.flags & ACK and peer.seen and abs(distance(segment.ack, peer.end)) > NEAR:
+        return False
+    return True
+
+
+@kernel
+def open_connection(state, pair_row, from_high, segment):
+    """Start a new incarnation; its originator is the sender of a SYN, the receiver of a SYN-ACK, else the first sender."""
+    pair = state.pairs[pair_row]
+    number = state.counts[CONNECTIONS]
+    state.counts[CONNECTIONS] = number + 1
+    connection = state.connections[number]
+    connection.pair = pair_row
+    connection.previous = pair.live
+    connection.first_t = segment.t_ns
+    connection.first_packet = segment.packet
+    connection.orig = from_high
+    if segment.flags & SYN and segment.flags & ACK:
+        connection.orig = 1 - from_high
+    elif not segment.flags & SYN and state.counts[ORIGINATORS_GIVEN]:
+        low, high = state.addresses[pair.low_address].originator, state.addresses[pair.high_address].originator
+        if low != high:
+            connection.orig = 0 if low else 1
+    for side_number in range(2 * number, 2 * number + 2):
+        side = state.sides[side_number]
+        side.gap = -1
+        side.window_scale = -1
+        side.last_retransmission = -1
+    pair.live = number
+    return number
+
+
+@kernel
+def follow_segment(buffer, state, packets, row, at, stop, segment):
+    """Take one TCP segment into its connection."""
+    from_high = 1 - np.int64(packets.source_is_low[row])
+    number = incarnation_of(state, packets.pair[row], from_high, segment)
+    packets.conversation[row] = number
+    connection = state.connections[number]
+    me, peer = state.sides[2 * number + from_high], state.sides[2 * number + 1 - from_high]
+    connection.last_t = segment.t_ns
+    connection.last_packet = segment.packet
+    me.packets += 1
+    note_flags(connection, me, from_high, segment.flags, segment.payload)
+
+    if segment.flags & RST:
+        note_reset(connection, me, peer, segment, from_high)
+        if segment.flags & ACK:
+            me.last_ack = segment.ack
+        return
+
+    length = segment.payload
+    if segment.flags & SYN:
+        length += 1
+        if not me.has_isn:
+            me.has_isn = 1
+            me.isn = segment.seq
+            me.syn_payload = segment.payload
+            if at >= 0:
+                read_syn_options(buffer, at, stop, me)
+    if segment.flags & FIN:
+        length += 1
+    had_fin = me.has_fin
+    fresh = count_class(state, packets, row, connection, me, peer, segment, length, from_high)
+    if segment.flags & FIN:
+        note_fin(me, peer, segment)
+    fresh_bytes = fresh
+    if fresh and segment.flags & SYN:
+        fresh_bytes -= 1
+    if fresh_bytes > 0 and segment.flags & FIN and me.has_fin and not had_fin:
+        fresh_bytes -= 1
+    me.bytes += max(0, fresh_bytes)
+    if segment.payload:
+        note_size(packets, row, me, peer, segment.payload, packets.ip_version[row])
+
+    if segment.flags & ACK:
+        sacks = no_sacks()
+        if packets.sack_blocks[row] and at >= 0:
+            sacks = read_sacks(buffer, at, stop)
+        note_acknowledgement(state, packets, row, connection, me, peer, segment, sacks, from_high)
+        me.last_ack = segment.ack
+        note_ack_of_fin(me, peer, segment, fresh_bytes)
+        if length == 0:
+            me.pure_acks += 1
+    if not connection.opened:
+        note_handshake(connection, me, peer, segment)
+    elif segment.flags & SYN:
+        if segment.flags & ACK:
+            me.syn_acks += 1
+        else:
+            me.syns += 1

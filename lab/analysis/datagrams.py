@@ -1,0 +1,117 @@
+"""Flows and ICMP: exchanges of UDP datagrams, ICMP questions and answers, and what an ICMP error says about whom.
+
+A flow is all packets between two endpoints of one protocol at one vantage; UDP has no opening or end, and no timer is made up
+here to invent one. Its originator sent the first packet seen. Coalescing cannot happen: a unit is a datagram.
+
+An ICMP error quotes the packet that caused it (RFC 792, RFC 4443 3, RFC 5927): it is joined to that packet's connection or flow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab.analysis.columns import big16, big32, big64
+from lab.analysis.compiled import kernel
+from lab.analysis.endpoints import find_pair
+from lab.analysis.state import FLOWS
+from lab.analysis.words import ICMP, ICMP6, ICMP_ERROR_PACKET, TCP, UDP
+
+# ICMP errors: destination unreachable, source quench, time exceeded, parameter problem; ICMPv6 errors are types 1 to 4.
+ERRORS_IPV4 = (3, 4, 11, 12)
+LAST_ERROR_IPV6 = 4
+
+
+@kernel
+def follow_flow(state, packets, row, index, fragment_offset):
+    """Count a packet of a flow; the first one opens it."""
+    pair = state.pairs[packets.pair[row]]
+    from_low = packets.source_is_low[row]
+    if pair.live < 0:
+        pair.live = state.counts[FLOWS]
+        state.counts[FLOWS] += 1
+        flow = state.flows[pair.live]
+        flow.pair = packets.pair[row]
+        flow.first_t = packets.t_ns[row]
+        flow.first_packet = index
+        flow.orig = 0 if from_low else 1
+        flow.first_reply_t = -1
+        if pair.protocol in (ICMP, ICMP6):
+            flow.icmp_type = packets.source_port[row]
+            flow.icmp_code = packets.destination_port[row]
+    flow = state.flows[pair.live]
+    flow.last_t = packets.t_ns[row]
+    flow.last_packet = index
+    if fragment_offset:
+        flow.fragments += 1
+    elif from_low:
+        flow.low_packets += 1
+    else:
+        flow.high_packets += 1
+    if from_low:
+        flow.low_bytes += np.int64(packets.payload[row])
+    else:
+        flow.high_bytes += np.int64(packets.payload[row])
+    if flow.first_reply_t < 0 and from_low == flow.orig:
+        flow.first_reply_t = packets.t_ns[row]
+    packets.conversation[row] = -2 - pair.live
+
+
+@kernel
+def is_icmp_error(packets, row):
+    """Whether the packet is an ICMP message that reports an error."""
+    kind = packets.source_port[row]
+    if packets.protocol[row] == ICMP:
+        return kind in ERRORS_IPV4
+    return packets.protocol[row] == ICMP6 and 1 <= kind <= LAST_ERROR_IPV6
+
+
+@kernel
+def follow_icmp_error(buffer, state, packets, row, index, at, stop, vantage):
+    """Join an ICMP error (header at `at`) to the connection or flow whose packet it quotes; False if that is not known."""
+    quoted = at + 8
+    if packets.protocol[row] == ICMP:
+        if quoted + 20 > stop:
+            return False
+        source_high, source_low = np.uint64(0), np.uint64(big32(buffer, quoted + 12))
+        destination_high, destination_low = np.uint64(0), np.uint64(big32(buffer, quoted + 16))
+        protocol = np.int64(buffer[quoted + 9])
+        ports = quoted + (buffer[quoted] & 0x0F) * 4
+    else:
+        if quoted + 40 > stop:
+            return False
+        source_high, source_low = big64(buffer, quoted + 8), big64(buffer, quoted + 16)
+        destination_high, destination_low = big64(buffer, quoted + 24), big64(buffer, quoted + 32)
+        protocol = np.int64(buffer[quoted + 6])
+        ports = quoted + 40
+    if protocol not in (TCP, UDP) or ports + 4 > stop:
+        return False
+    pair, _ = find_pair(
+        state,
+        source_high,
+        source_low,
+        big16(buffer, ports),
+        destination_high,
+        destination_low,
+        big16(buffer, ports + 2),
+        protocol,
+        packets.ip_version[row],
+        vantage,
+        False,
+    )
+    if pair < 0 or state.pairs[pair].live < 0:
+        return False
+    live = state.pairs[pair].live
+    packets.marks[row] |= ICMP_ERROR_PACKET
+    if protocol == TCP:
+        connection = state.connections[live]
+        connection.icmp_errors += 1
+        connection.icmp_type = packets.source_port[row]
+        connection.icmp_code = packets.destination_port[row]
+        packets.conversation[row] = live
+    else:
+        flow = state.flows[live]
+        flow.icmp_errors += 1
+        flow.icmp_type = packets.source_port[row]
+        flow.icmp_code = packets.destination_port[row]
+        packets.conversation[row] = -2 - live
+    return True

@@ -1,0 +1,289 @@
+"""What the loops remember between packets: one record a pair of endpoints, a connection, a side of it, a flow.
+
+Records (not columns) since one packet touches many facts of one connection: they lie side by side in memory. All are in
+growing arrays; `State` is the bundle handed to the compiled loops. A connection's two sides are `sides[2 * id]`, that of the
+lower endpoint of its pair, and `sides[2 * id + 1]`, that of the higher one; `orig` of the connection says which opened it,
+so that learning it late (a handshake that stands reordered in the file) moves nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PAIR = np.dtype(
+    [
+        ("low_high", np.uint64),
+        ("low_low", np.uint64),
+        ("high_high", np.uint64),
+        ("high_low", np.uint64),
+        ("hash", np.uint64),
+        ("vantage", np.uint32),
+        ("low_port", np.uint16),
+        ("high_port", np.uint16),
+        ("low_address", np.uint32),
+        ("high_address", np.uint32),
+        ("live", np.int32),
+        ("protocol", np.uint8),
+        ("ip_version", np.uint8),
+    ],
+    align=True,
+)
+"""Two endpoints (address, port) of one protocol at one vantage, the lower one first. `live` is its latest connection or
+flow, -1 before any. `low_address` and `high_address` are rows of `addresses`."""
+
+ADDRESS = np.dtype(
+    [("high", np.uint64), ("low", np.uint64), ("ip_version", np.uint8), ("originator", np.uint8)], align=True
+)
+"""One address. `originator`: the caller says that this is a client's."""
+
+CONNECTION = np.dtype(
+    [
+        ("first_t", np.int64),
+        ("last_t", np.int64),
+        ("first_packet", np.int64),
+        ("last_packet", np.int64),
+        ("pair", np.int32),
+        ("previous", np.int32),
+        ("opened_t", np.int64),
+        ("rst_t", np.int64),
+        ("rst_packets", np.uint32),
+        ("icmp_errors", np.uint32),
+        ("capture_duplicates", np.uint32),
+        ("orig", np.uint8),
+        ("opened", np.uint8),
+        ("reordered", np.uint8),
+        ("rst_kind", np.uint8),
+        ("rst_side", np.uint8),
+        ("rst_in_handshake", np.uint8),
+        ("icmp_type", np.uint8),
+        ("icmp_code", np.uint8),
+        ("history_length", np.uint8),
+        ("history", np.uint8, (30,)),
+    ],
+    align=True,
+)
+"""One incarnation of a 4-tuple. `opened`: its handshake is complete. `previous`: the incarnation before it, or -1."""
+
+HISTORY_LETTERS = 30
+
+SIDE = np.dtype(
+    [
+        # the stream
+        ("isn", np.uint32),
+        ("base", np.uint32),
+        ("end", np.uint32),
+        ("highest_ack", np.uint32),
+        ("last_ack", np.uint32),
+        ("window", np.uint32),
+        ("gap", np.int32),
+        ("gaps", np.uint16),
+        ("seen", np.uint8),
+        ("has_isn", np.uint8),
+        ("has_ack", np.uint8),
+        ("window_scale", np.int8),
+        ("bytes", np.int64),
+        # the handshake
+        ("syn_t", np.int64),
+        ("syn_ack_t", np.int64),
+        ("ack_t", np.int64),
+        ("syn_payload", np.uint32),
+        ("syn_ack_number", np.uint32),
+        ("early_seq", np.uint32),
+        ("early_ack", np.uint32),
+        ("early_t", np.int64),
+        ("syns", np.uint32),
+        ("syn_acks", np.uint32),
+        ("bad_acks", np.uint32),
+        ("mss", np.uint16),
+        ("has_early", np.uint8),
+        ("syn_ack_valid", np.uint8),
+        ("acked_syn", np.uint8),
+        ("acked_syn_plainly", np.uint8),
+        ("sack_permitted", np.uint8),
+        ("timestamps", np.uint8),
+        ("cookie", np.uint8),
+        # the teardown
+        ("has_fin", np.uint8),
+        ("acked_fin", np.uint8),
+        ("acked_fin_plainly", np.uint8),
+        ("sent_after_fin_acked", np.uint8),
+        ("fins", np.uint32),
+        ("fin_seq", np.uint32),
+        ("fin_ack", np.uint32),
+        ("plain_ack_seq", np.uint32),
+        # recovery and round trips
+        ("timed_end", np.uint32),
+        ("recover", np.uint32),
+        ("timed_t", np.int64),
+        ("timing", np.uint8),
+        ("recovering", np.uint8),
+        ("acked_keep_alive", np.uint8),
+        ("duplicate_run", np.uint16),
+        ("sack_edge", np.uint32),
+        ("last_retransmission", np.int32),
+        ("rtt_samples", np.uint32),
+        ("rtt_min", np.int64),
+        ("rtt_sum", np.int64),
+        # counts
+        ("packets", np.uint32),
+        ("resets", np.uint32),
+        ("new", np.uint32),
+        ("retransmissions", np.uint32),
+        ("partial", np.uint32),
+        ("fast", np.uint32),
+        ("spurious", np.uint32),
+        ("out_of_order", np.uint32),
+        ("keep_alives", np.uint32),
+        ("probes", np.uint32),
+        ("duplicate_acks", np.uint32),
+        ("zero_windows", np.uint32),
+        ("super_segments", np.uint32),
+        ("retransmitted_bytes", np.uint32),
+        ("pure_acks", np.uint32),
+        ("letters", np.uint32),
+        ("gap_letters", np.uint32),
+    ],
+    align=True,
+)
+"""What one side of a connection sent. Groups: its stream; its part in the handshake; in the teardown; recovery; counts.
+
+`base` is the first sequence number seen (the ISN where a SYN was), `end` the number after the highest octet seen, SYN and
+FIN counted. `highest_ack` and `window` are what it last promised
+the other side, `last_ack` the acknowledgement number of its last segment, right or wrong. `early_*` is an acknowledgement seen before
+the SYN it may answer. `acked_x` says this side acknowledged the *other* side's SYN or FIN; `plainly` by a segment without SYN
+or FIN of its own.
+"""
+
+GAP = np.dtype([("start", np.uint32), ("end", np.uint32), ("next", np.int32)], align=True)
+"""A hole in one side's stream: octets below `end` of the side not seen yet. Holes of a side are linked in order."""
+
+RETRANSMISSION_LOG = np.dtype(
+    [
+        ("packet", np.int64),
+        ("start", np.uint32),
+        ("end", np.uint32),
+        ("previous", np.int32),
+        ("spurious", np.uint8),
+    ],
+    align=True,
+)
+"""One retransmitted interval; `previous` is the same side's one before, or -1. A later DSACK may prove it spurious."""
+
+FLOW = np.dtype(
+    [
+        ("first_t", np.int64),
+        ("last_t", np.int64),
+        ("first_packet", np.int64),
+        ("last_packet", np.int64),
+        ("pair", np.int32),
+        ("low_packets", np.uint32),
+        ("high_packets", np.uint32),
+        ("fragments", np.uint32),
+        ("low_bytes", np.int64),
+        ("high_bytes", np.int64),
+        ("icmp_errors", np.uint32),
+        ("capture_duplicates", np.uint32),
+        ("first_reply_t", np.int64),
+        ("orig", np.uint8),
+        ("icmp_type", np.uint8),
+        ("icmp_code", np.uint8),
+    ],
+    align=True,
+)
+"""A UDP exchange between two endpoints, an ICMP exchange, or packets of another IP protocol between two addresses."""
+
+DATAGRAM = np.dtype(
+    [
+        ("key", np.uint64),
+        ("seq", np.uint32),
+        ("ack", np.uint32),
+        ("flags", np.uint16),
+        ("window", np.uint16),
+        ("source_port", np.uint16),
+        ("destination_port", np.uint16),
+        ("header", np.uint16),
+        ("pair", np.int32),
+        ("source_is_low", np.uint8),
+    ],
+    align=True,
+)
+"""The first fragment of an IP datagram: what later fragments lack."""
+
+RECENT = np.dtype([("digest", np.uint64), ("t_ns", np.int64)], align=True)
+"""A packet seen a moment ago, to know its copy by."""
+
+RECENT_PACKETS = 1 << 12
+DATAGRAMS = 1 << 10
+
+(
+    PAIRS,
+    CONNECTIONS,
+    FLOWS,
+    GAPS,
+    FREE_GAP,
+    RETRANSMISSIONS,
+    ADDRESSES,
+    ORIGINATORS_GIVEN,
+    COUNTERS,
+) = range(9)
+"""Places in `State.counts`: how many records of each array are in use; the head of the list of free gaps; whether the caller
+named originators."""
+
+
+class State(NamedTuple):
+    """All that is remembered between packets, as arrays for the compiled loops."""
+
+    counts: Any
+    slots: Any
+    """Hash table of pairs: upper half of the hash, lower half row + 1; 0 = empty. Its size is a power of two."""
+    address_slots: Any
+    pairs: Any
+    addresses: Any
+    connections: Any
+    sides: Any
+    flows: Any
+    gaps: Any
+    retransmissions: Any
+    recent: Any
+    datagrams: Any
+
+
+GROWING = {
+    "pairs": (PAIR, PAIRS, 1),
+    "addresses": (ADDRESS, ADDRESSES, 2),
+    "connections": (CONNECTION, CONNECTIONS, 1),
+    "sides": (SIDE, CONNECTIONS, 2),
+    "flows": (FLOW, FLOWS, 1),
+    "gaps": (GAP, GAPS, 1),
+    "retransmissions": (RETRANSMISSION_LOG, RETRANSMISSIONS, 1),
+}
+"""Growing arrays: record, the count that tells how full it is, records per count that one packet may add."""
+
+
+def empty_state() -> State:
+    """The state before the first packet."""
+    counts = np.zeros(COUNTERS, np.int64)
+    counts[FREE_GAP] = -1
+    return State(
+        counts=counts,
+        slots=np.zeros(1 << 10, np.uint64),
+        address_slots=np.zeros(1 << 10, np.uint32),
+        recent=np.zeros(RECENT_PACKETS, RECENT),
+        datagrams=np.zeros(DATAGRAMS, DATAGRAM),
+        **{name: np.zeros(0, record) for name, (record, _, _) in GROWING.items()},
+    )
+
+
+def with_room(state: State, packets: int) -> State:
+    """The same state with room for all that `packets` more packets may add, so that the loops never have to grow it."""
+    grown = {}
+    for name, (record, counter, each) in GROWING.items():
+        array = getattr(state, name)
+        used = int(state.counts[counter]) * (2 if name == "sides" else 1)
+        if used + packets * each > array.size:
+            larger = np.zeros(used + used // 2 + packets * each, record)
+            larger[:used] = array[:used]
+            grown[name] = larger
+    return state._replace(**grown)
