@@ -57,7 +57,7 @@ class ComposeEngine:
 
     def __init__(self, say: Say = talk) -> None:
         self._say = say
-        """Takes what `facts` has to say: it builds the host image if there is none yet, to look at limits from inside."""
+        """Takes what `facts` has to say: it builds a missing host image, to look at limits from inside."""
         self._run_id: str | None = None
         self._folder: Path | None = None
         self._containers: dict[str, str] = {}

@@ -80,9 +80,8 @@ def has_netem() -> bool | None:
     None if it may not be tried: that takes CAP_NET_ADMIN.
     """
     flags = NLM_F_REQUEST | NLM_F_ACK
-    error = _change_qdisc(
-        RTM_NEWQDISC, flags | NLM_F_CREATE | NLM_F_EXCL, kind + _attribute(TCA_OPTIONS, TC_NETEM_QOPT)
-    )
+    attributes = _attribute(TCA_KIND, b"netem\0") + _attribute(TCA_OPTIONS, TC_NETEM_QOPT)
+    error = _change_qdisc(RTM_NEWQDISC, flags | NLM_F_CREATE | NLM_F_EXCL, attributes)
     if error in (1, 13):  # EPERM, EACCES
         return None
     if error == 0:
