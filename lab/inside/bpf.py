@@ -15,7 +15,6 @@ vain for it there, and `tcp port 9000` matches tagged and untagged packets alike
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import socket
 import struct
@@ -101,13 +100,9 @@ def _load_libpcap() -> ctypes.CDLL | None:
 
 def _bundled_libraries() -> list[str]:
     """Where the package `libpcap` keeps its shared library for this machine."""
-    spec = importlib.util.find_spec("libpcap")
-    machine = os.uname().machine
-    return [
-        str(found)
-        for folder in (spec.submodule_search_locations or () if spec else ())
-        for found in Path(folder, "_platform", sys.platform, machine).glob("*/libpcap.so")
-    ]
+    inside_package = f"libpcap/_platform/{sys.platform}/{os.uname().machine}/tcpdump/libpcap.so"
+    candidates = (Path(folder, inside_package) for folder in sys.path)
+    return [str(candidate) for candidate in candidates if candidate.exists()]
 
 
 def _compile_with_scapy(text: str, snaplen: int, linktype: int) -> list[Instruction]:

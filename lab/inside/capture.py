@@ -53,8 +53,11 @@ EXIT_INVALID = 2
 EXIT_MACHINE_LACKS = 3
 DEFAULT_SNAPLEN = 262144
 """Bytes kept of a packet unless told otherwise: more than any packet has (tcpdump's default too)."""
-_LOOK_S = 0.05  # half a ring of 32 MiB holds 50 ms of two million snapped packets a second
 _PROGRESS_S = 0.5
+_WORST_PACKETS_PER_S = 500_000  # more than two processors pass through a veth pair
+_WORST_BYTES_PER_S = 2_000_000_000  # what large packets reach there
+_RECORD_OVERHEAD_BYTES = 96  # what the ring keeps beside the packet
+_LOOK_SHORTEST_S, _LOOK_LONGEST_S = 0.005, 0.2
 _DRAIN_BOUND_S = 5.0
 
 
@@ -75,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     armed = {r.interface: {"linktype": r.linktype, "ring_bytes": r.ring.ring_bytes} for r in recordings}
     lifecycle.ready(PROGRAM, name=options.name, interfaces=armed, filter=options.filter, snaplen=options.snaplen)
 
-    _record(recordings, signals)
+    _record(recordings, signals, options.snaplen)
     drained = _drain(recordings)
     while_recording = lifecycle.usage()
     with open(out / "capture.pcapng", "wb", buffering=0) as file:
@@ -123,12 +126,13 @@ def _arm(interface: str, options: argparse.Namespace, spool: Path) -> Recording:
     )
 
 
-def _record(recordings: list[Recording], signals: lifecycle.Signals) -> None:
+def _record(recordings: list[Recording], signals: lifecycle.Signals, snaplen: int) -> None:
     """Keep room in the rings and tell how many packets there are, until the stop, and a block timeout longer."""
+    look_s = _time_to_half_a_ring(min(r.ring.ring_bytes for r in recordings), snaplen)
     progress_at = time.monotonic() + _PROGRESS_S
     stop_at: float | None = None
     while stop_at is None or time.monotonic() < stop_at:
-        signals.wait(_LOOK_S)
+        signals.wait(look_s if stop_at is None else BLOCK_TIMEOUT_MS / 1000)
         for recording in recordings:
             recording.spool.relieve()
         if signals.stopping and stop_at is None:
@@ -139,6 +143,12 @@ def _record(recordings: list[Recording], signals: lifecycle.Signals) -> None:
                 recording.ring.count()
             packets = sum(r.ring.packets for r in recordings)
             lifecycle.emit("progress", packets=packets, dropped=sum(r.ring.drops for r in recordings))
+
+
+def _time_to_half_a_ring(ring_bytes: int, snaplen: int) -> float:
+    """How long the fastest traffic imaginable here takes to fill half a ring, in seconds: how often to look."""
+    bytes_per_s = min(_WORST_BYTES_PER_S, _WORST_PACKETS_PER_S * (snaplen + _RECORD_OVERHEAD_BYTES))
+    return max(_LOOK_SHORTEST_S, min(_LOOK_LONGEST_S, ring_bytes / 2 / bytes_per_s))
 
 
 def _drain(recordings: list[Recording]) -> bool:

@@ -2,6 +2,36 @@
 
 In: the text of /proc/net files. Out: flat dictionaries, `Tcp.OutSegs`, `TcpExt.ListenOverflows`, `sockstat.TCP.inuse`,
 `dev.eth0.rx_packets`. Pure, but for `read_counters`.
+
+What the TCP counters count, against a capture on the host's own interface (found by experiment on Linux 6.18 between
+namespaces with offloads off; `tests/inside/test_counters.py` repeats the experiments):
+
+    what happens                                             OutSegs  RetransSegs  InSegs  captured
+    ───────────────────────────────────────────────────────  ───────  ───────────  ──────  ────────────────────
+    SYN, data, bare acknowledgement, FIN sent first time         1         0               out 1
+    SYN-ACK sent                                                 1         0               out 1
+    RST answering a segment without a socket (OutRsts too)       1         0               out 1
+    RST by abort or by close with unread data (OutRsts too)      1         0               out 1
+    ACK sent out of TIME-WAIT or SYN-RECEIVED                    1         0               out 1
+    keep-alive probe, zero-window probe                          1         0               out 1
+    SYN, data or FIN retransmitted (by timer, loss probe)        0         1               out 1
+    SYN-ACK retransmitted                                        1         1               out 1  <- counted twice
+    any segment received, also one that a full accept queue
+      (ListenDrops), a socket filter or a wrong checksum drops                       1     in 1
+    segment sent while there is no route or the link is down     1         0               0      <- never on the wire
+    SYN sent while the neighbour does not answer ARP             1         0 each          0      <- never on the wire
+    with offloads on: a super-segment of n times the MSS sent    n         0               out 1
+    with offloads on: the same super-segment received                                1     in 1
+    over loopback: one segment                                   1         0         1     once on lo, as inbound
+
+So, on a host whose links stay up, with offloads off and a capture of all its TCP, exactly:
+
+    captured inbound  == InSegs
+    captured outbound == OutSegs + RetransSegs - (SYN-ACKs retransmitted)
+
+The kernel does not count SYN-ACK retransmissions alone: TcpExt.TCPSynRetrans joins them with those of SYNs. A host
+that opens no connections itself has only the former, a host that accepts none only the latter; for one that does both
+they have to be counted in the capture. TCP counters join IPv4 and IPv6, and all interfaces, `lo` included.
 """
 
 from __future__ import annotations
@@ -93,6 +123,24 @@ def read_counters(folder: Path = Path("/proc/self/net")) -> Counters:
 def nonzero(counters: Counters) -> Counters:
     """What is worth storing: of some 450 counters most are 0 for ever; a counter that is absent is 0."""
     return {name: value for name, value in counters.items() if value}
+
+
+def segments_received(delta: Counters) -> int:
+    """TCP segments that a capture of the host must show inbound, by the kernel's account."""
+    return delta.get("Tcp.InSegs", 0)
+
+
+def segments_sent(delta: Counters, syn_ack_retransmissions: int) -> int:
+    """TCP segments that a capture of the host must show outbound, by the kernel's account; formula in the module."""
+    return delta.get("Tcp.OutSegs", 0) + delta.get("Tcp.RetransSegs", 0) - syn_ack_retransmissions
+
+
+def syn_ack_retransmissions(delta: Counters) -> int | None:
+    """How many SYN-ACKs were retransmitted; None where the counters cannot tell and the capture must."""
+    both = delta.get("TcpExt.TCPSynRetrans", 0)
+    if both == 0 or delta.get("Tcp.ActiveOpens", 0) == 0:
+        return both
+    return 0 if delta.get("Tcp.PassiveOpens", 0) == 0 else None
 
 
 def difference(before: Counters, after: Counters) -> Counters:

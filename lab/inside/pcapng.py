@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
@@ -21,21 +20,6 @@ _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _NANOSECONDS = 9  # if_tsresol: 10**-9 s
 
 Options = list[tuple[int, bytes]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InterfaceCounts:
-    """What a recording counted on one interface, as the interface statistics block tells it."""
-
-    received: int
-    """Packets that passed the filter, dropped ones included."""
-    dropped: int
-    """Packets lost for want of room in the ring."""
-    written: int
-    """Packets in the file."""
-    start_ns: int
-    """When recording began, CLOCK_REALTIME."""
-    end_ns: int
 
 
 def section_header(application: str) -> bytes:
@@ -56,21 +40,25 @@ def interface_description(name: str, linktype: int, snaplen: int, capture_filter
     return block(INTERFACE_DESCRIPTION, struct.pack("=HHI", linktype, 0, snaplen), options)
 
 
-def interface_statistics(interface: int, counts: InterfaceCounts) -> bytes:
-    """Tell what was received and lost.
+def interface_statistics(
+    interface: int, *, received: int, dropped: int, written: int, start_ns: int, end_ns: int
+) -> bytes:
+    """Tell what interface number `interface` received and lost between two times (CLOCK_REALTIME).
 
-    isb_ifrecv and isb_ifdrop carry the packet socket's two counters, as dumpcap has it, since those are the ones that
-    readers show; isb_filteraccept and isb_osdrop carry the same under the names that say exactly what they count.
+    `received`: packets that passed the filter, the dropped ones included; `dropped`: lost for want of room in the
+    ring; `written`: in the file. isb_ifrecv and isb_ifdrop carry the packet socket's two counters, as dumpcap has it,
+    since those are the ones that readers show; isb_filteraccept and isb_osdrop carry the same under the names that say
+    exactly what they count.
     """
-    end = _time(counts.end_ns)
+    end = _time(end_ns)
     options: Options = [
-        (2, _time(counts.start_ns)),  # isb_starttime
+        (2, _time(start_ns)),  # isb_starttime
         (3, end),  # isb_endtime
-        (4, struct.pack("=Q", counts.received)),  # isb_ifrecv
-        (5, struct.pack("=Q", counts.dropped)),  # isb_ifdrop
-        (6, struct.pack("=Q", counts.received)),  # isb_filteraccept
-        (7, struct.pack("=Q", counts.dropped)),  # isb_osdrop
-        (8, struct.pack("=Q", counts.written)),  # isb_usrdeliv
+        (4, struct.pack("=Q", received)),  # isb_ifrecv
+        (5, struct.pack("=Q", dropped)),  # isb_ifdrop
+        (6, struct.pack("=Q", received)),  # isb_filteraccept
+        (7, struct.pack("=Q", dropped)),  # isb_osdrop
+        (8, struct.pack("=Q", written)),  # isb_usrdeliv
     ]
     return block(INTERFACE_STATISTICS, struct.pack("=I", interface) + end, options)
 

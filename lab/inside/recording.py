@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
@@ -22,40 +21,42 @@ _APPLICATION = "wirelab capture"
 _BATCH = 1024
 
 
-@dataclass(kw_only=True)
 class Recording:
     """One interface while it is recorded, and what came of it."""
 
-    interface: str
-    linktype: int
-    ring: Ring
-    spool: Spool
-    start_ns: int
-    """When the interface was armed, CLOCK_REALTIME; every packet of it is later."""
-    end_ns: int = 0
-    """When nothing more was let in."""
-    written: int = 0
-    """Packets in the file."""
-    written_bytes: int = 0
-    """Bytes of the file that they take."""
-    first_ns: int | None = None
-    """Time of the first packet in the file; None without one."""
-    last_ns: int | None = None
-    truncated: bool = False
-    """Whether packets were left out for the cap."""
-    error: str | None = None
-    """What the socket reported last (the interface went down), else None."""
+    def __init__(self, *, interface: str, linktype: int, ring: Ring, spool: Spool, start_ns: int) -> None:
+        self.interface = interface
+        self.linktype = linktype
+        self.ring = ring
+        self.spool = spool
+        self.start_ns = start_ns
+        """When the interface was armed, CLOCK_REALTIME; every packet of it is later."""
+        self.end_ns = 0
+        """When nothing more was let in."""
+        self.written = 0
+        """Packets in the file."""
+        self.written_bytes = 0
+        """Bytes of the file that they take."""
+        self.first_ns: int | None = None
+        """Time of the first packet in the file; None without one."""
+        self.last_ns: int | None = None
+        self.truncated = False
+        """Whether packets were left out for the cap."""
+        self.error: str | None = None
+        """What the socket reported (the interface went down), else None."""
 
-    def note(self, records: list[bytes]) -> None:
-        """Account for records of this interface, in order, that went to the file."""
+    def note(self, records: list[bytes], size: int) -> None:
+        """Account for records of this interface, in order, that went to the file and together have `size` bytes."""
         if self.first_ns is None:
             self.first_ns = time_of(records[0])
         self.last_ns = time_of(records[-1])
         self.written += len(records)
-        self.written_bytes += sum(map(len, records))
+        self.written_bytes += size
 
-    def statistics(self) -> pcapng.InterfaceCounts:
-        return pcapng.InterfaceCounts(
+    def statistics(self, index: int) -> bytes:
+        """The interface statistics block of interface number `index`."""
+        return pcapng.interface_statistics(
+            index,
             received=self.ring.packets,
             dropped=self.ring.drops,
             written=self.written,
@@ -77,10 +78,12 @@ def write_capture(
         kept = batch if room is None else _fitting(batch, room)
         packed = b"".join(kept)
         file.write(packed)
-        for index, recording in enumerate(recordings):
-            own = kept if len(recordings) == 1 else [r for r in kept if interface_of(r) == index]
-            if own:
-                recording.note(own)
+        if len(recordings) == 1 and kept:
+            recordings[0].note(kept, len(packed))
+        elif kept:
+            for index, recording in enumerate(recordings):
+                if own := [record for record in kept if interface_of(record) == index]:
+                    recording.note(own, sum(map(len, own)))
         if room is not None:
             room -= len(packed)
             if len(kept) < len(batch):
@@ -121,4 +124,4 @@ def _fitting(batch: list[bytes], room: int) -> list[bytes]:
 
 
 def _statistics(recordings: list[Recording]) -> bytes:
-    return b"".join(pcapng.interface_statistics(i, r.statistics()) for i, r in enumerate(recordings))
+    return b"".join(recording.statistics(index) for index, recording in enumerate(recordings))
