@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +55,12 @@ class Children:
         """
         row = self.take_row()
         parent = os.getpid()
-        # A stop that comes between fork and the child's own handlers must wait, or the parent's handler would swallow it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        try:
-            pid = os.fork()
-        except OSError:
-            self.give_row_back(row)
-            raise
-        finally:
-            if os.getpid() == parent:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        with self.stops_held():
+            try:
+                pid = os.fork()
+            except OSError:
+                self.give_row_back(row)
+                raise
         if pid:
             self.adopt(pid, row)
             return pid
@@ -71,15 +68,29 @@ class Children:
         try:
             assert self._server.tally.board is not None
             self.become_child(self._server.tally.board, row, parent)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+            self.release_stops()
             work()
             status = 0
-        except BaseException:  # this is the child's outermost frame: told, and turned into its exit status
+        except BaseException:  # noqa: BLE001  the child's outermost frame: told, and turned into its exit status
             traceback.print_exc()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._server.tell()
             os._exit(status)  # never back into the parent's code above
+
+    @contextlib.contextmanager
+    def stops_held(self) -> Iterator[None]:
+        """Fork inside: a stop that comes before the child has its own handlers waits until `release_stops` there."""
+        parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            yield
+        finally:
+            if os.getpid() == parent:
+                self.release_stops()
+
+    def release_stops(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def take_row(self) -> int:
         """A free row of the board, which is made with the first child."""

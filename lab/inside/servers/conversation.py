@@ -44,6 +44,22 @@ class Service:
         return [piece for message in messages for piece in [encode(answer(message))] * handler.copies]
 
 
+    def answer_datagram(self, data: bytes, count: Counters) -> list[bytes]:
+        """Take one datagram and give the datagrams to send; a message never spans two."""
+        count.messages += 1
+        count.bytes_in += len(data)
+        if self.direct is not None:
+            return [self.direct(data)]
+        try:
+            messages, used, _ = self.framing.take(data)
+            if used < len(data):
+                raise FramingError(f"framing {self.framing.text}: the datagram ends inside a message")
+            return self.pieces(messages)
+        except FramingError as error:
+            count.malformed += 1
+            return self.pieces(error.messages)
+
+
 class Conversation:
     """One connection."""
 

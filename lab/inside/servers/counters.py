@@ -29,6 +29,9 @@ FIELDS = (
     "vanished",
     "malformed",
     "refused",
+    "truncated",
+    "dropped",
+    "send_errors",
     "accept_errors",
     "still_open_at_stop",
     "undrained",
@@ -61,6 +64,12 @@ class Counters:
     """Connections closed because the peer broke the framing."""
     refused: int
     """Connections accepted and closed at once, since the model cannot hold more (select's descriptor 1024)."""
+    truncated: int
+    """Datagrams longer than the recv size: their rest is lost (MSG_TRUNC)."""
+    dropped: int
+    """Datagrams the kernel threw away because the receive buffer was full (SO_MEMINFO)."""
+    send_errors: int
+    """Datagrams that could not be sent (EMSGSIZE, ...)."""
     accept_errors: int
     """Times accept failed for want of descriptors, memory, threads or processes (EMFILE, ENFILE, ENOBUFS, ENOMEM,
     EAGAIN)."""

@@ -35,7 +35,7 @@ def serve(server: Server, listener: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)  # it need only end a wait
     listener.setblocking(False)
     while not server.stopping:
-        select.select([listener, server.signals.wakeup_fd], [], [])
+        select.select([listener.fileno(), server.signals.wakeup_fd], [], [])
         server.signals.clear_wakeup()
         reap(server)
         accept_all(server, listener)

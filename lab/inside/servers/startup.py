@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 
 from lab.inside import lifecycle
 from lab.inside.framing import FramingError
-from lab.inside.servers.children import MOST_CHILDREN, STOPS, Children, usage_with
+from lab.inside.servers.children import MOST_CHILDREN, Children, usage_with
 from lab.inside.servers.conversation import Conversation, Conversations, Service
 from lab.inside.servers.counters import Board, Counters, Tally
 from lab.inside.servers.options import Settings, open_listeners, read_settings
@@ -233,7 +233,11 @@ class Server:
         now = (total.open, total.accepted, total.messages)
         if now != self._told:
             self._told = now
-            lifecycle.emit("progress", open=total.open, accepted=total.accepted, messages=total.messages)
+            try:
+                lifecycle.emit("progress", open=total.open, accepted=total.accepted, messages=total.messages)
+            except BrokenPipeError:  # whoever started us is gone: nobody will ever say stop
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(name: str, serve: Serve, argv: list[str] | None = None) -> NoReturn:
@@ -258,5 +262,5 @@ def server_in_child(name: str, argv: list[str], connection: socket.socket, board
     settings = read_settings(name, argv)
     server = Server(settings, connection.getsockname()[:2])
     server.children.become_child(Board(MOST_CHILDREN, board), row, os.getppid())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # blocked by the parent until somebody hears them
+    server.children.release_stops()  # held by the parent until somebody hears them
     return server

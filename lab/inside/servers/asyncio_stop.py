@@ -1,0 +1,42 @@
+"""The stop and the failures of the servers that run on an asyncio loop (asyncio's own, or uvloop's)."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from typing import Any
+
+from lab.inside.servers.startup import WANT, Server
+
+
+async def until_stopped(server: Server, listener: socket.socket, accepting: asyncio.AbstractServer) -> None:
+    """Let `accepting` serve until the stop; then empty the accept queue, end every input, and wait for the last
+    close."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    # asyncio's loop sleeps in epoll_wait and hears of a signal through this descriptor; uvloop brings one of its own.
+    loop.add_reader(server.signals.wakeup_fd, server.signals.clear_wakeup)
+    loop.set_exception_handler(lambda loop, context: count_accept_failure(server, loop, context))
+    server.when_stopping(lambda: _set_soon(loop, stop))
+    await stop.wait()
+    while not server.cut and select.select([listener], [], [], 0)[0]:
+        await asyncio.sleep(0)  # the loop accepts what is left
+    accepting.close()
+    server.end_input()
+    while server.count.open:
+        await asyncio.sleep(0.005)
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)
+
+
+def count_accept_failure(server: Server, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Count accept's EMFILE and the like: asyncio itself leaves the listener alone for a second after one."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in WANT:
+        server.accept_failed(error)
+    else:
+        loop.default_exception_handler(context)
