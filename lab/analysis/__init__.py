@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-    from lab.analysis.columns import PacketColumns
-    from lab.analysis.survey import Survey
+    from lab.analysis.survey import Records, Survey
     from lab.errors import CaptureFileBroken
 
 __all__ = ["Analysis", "analyze", "write_parquet"]
@@ -39,7 +38,7 @@ class Analysis:
     paths: tuple[Path, ...]
     originators: tuple[str, ...]
     _survey: Survey = field(repr=False)
-    _kept: tuple[PacketColumns, ...] | None = field(repr=False)
+    _kept: tuple[Records, ...] | None = field(repr=False)
     """The columns of all packets; None where they were too many."""
 
     @property
@@ -122,13 +121,13 @@ class Analysis:
         from lab.analysis import rows
         from lab.analysis.survey import survey
 
-        chunks: Iterator[PacketColumns]
+        chunks: Iterator[Records]
         chunks = survey(self.paths, self.originators)[1] if self._kept is None else iter(self._kept)
         index = 0
         spurious = self._later_spurious
         for chunk in chunks:
             yield rows.packet_rows(self._survey.state, chunk, index, spurious, self._addresses)
-            index += chunk.t_ns.size
+            index += chunk.size
 
     @cached_property
     def _addresses(self) -> pl.Series:
@@ -160,12 +159,12 @@ def analyze(
     from lab.analysis import compiled
 
     if on_compile is not None and compiled.compiles_on_first_call():
-        on_compile("compiling the analysis for this machine, once (about a minute)")
+        on_compile("compiling the analysis for this machine, once (about half a minute)")
     from lab.analysis.survey import survey
 
     addresses = tuple(originators or ())
     result, chunks = survey(tuple(paths), addresses)
-    kept: list[PacketColumns] | None = []
+    kept: list[Records] | None = []
     for chunk in chunks:
         if kept is not None:
             kept.append(chunk)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.columns import mixed
+from lab.analysis.packet_records import mixed
 from lab.analysis.compiled import kernel
 from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
 from lab.analysis.handshake import note_handshake
@@ -41,59 +41,59 @@ NEAR = 1 << 20
 
 
 @kernel
-def follow(buffer, packets, first, index, count, scratch, state):
+def follow(buffer, packets, first, index, count, works, state):
     """Follow `count` packets from `packets[first]`; `index` is the packet index of the first one."""
     for i in range(count):
-        row = first + i
-        if packets.ip_version[row] == 0:
+        packet, work = packets[first + i], works[i]
+        if packet.ip_version == 0:
             continue
-        if scratch.fragment_id[i] >= 0:
-            follow_fragment(state, packets, row, scratch, i)
-        if packets.pair[row] < 0:
+        if work.fragment_id >= 0:
+            follow_fragment(state, packet, work)
+        if packet.pair < 0:
             continue
-        at, stop = scratch.transport[i], scratch.transport_end[i]
-        if is_capture_duplicate(state, packets, row, scratch, i):
+        at, stop = work.transport, work.transport_end
+        if is_capture_duplicate(state, packet, work):
             continue
-        if is_icmp_error(packets, row) and follow_icmp_error(
-            buffer, state, packets, row, index + i, at, stop, scratch.vantage[i]
+        if is_icmp_error(packet) and follow_icmp_error(
+            buffer, state, packet, index + i, at, stop, work.vantage
         ):
             continue
-        if packets.protocol[row] != TCP:
-            follow_flow(state, packets, row, index + i, scratch.fragment_offset[i])
+        if packet.protocol != TCP:
+            follow_flow(state, packet, index + i, work.fragment_offset)
             continue
-        flags = np.int64(packets.flags[row])
-        if scratch.more_fragments[i]:
+        flags = np.int64(packet.flags)
+        if work.more_fragments:
             flags &= ~FIN  # its FIN stands behind the data of the last fragment
         segment = Segment(
             packet=index + i,
-            t_ns=packets.t_ns[row],
+            t_ns=packet.t_ns,
             flags=flags,
-            seq=np.int64(packets.seq[row]),
-            ack=np.int64(packets.ack[row]),
-            window=np.int64(packets.window[row]),
-            payload=np.int64(packets.payload[row]),
+            seq=np.int64(packet.seq),
+            ack=np.int64(packet.ack),
+            window=np.int64(packet.window),
+            payload=np.int64(packet.payload),
         )
-        follow_segment(buffer, state, packets, row, at, stop, segment)
+        follow_segment(buffer, state, packet, at, stop, segment)
 
 
 @kernel
-def is_capture_duplicate(state, packets, row, scratch, i):
+def is_capture_duplicate(state, packet, work):
     """Whether the same packet (bytes, nonzero IP identification) came less than a millisecond ago: a capture's artefact."""
-    digest = scratch.digest[i]
+    digest = work.digest
     if digest == 0:
         return False
-    digest = mixed(digest, np.uint64(packets.pair[row]) * np.uint64(2) + np.uint64(packets.source_is_low[row]))
+    digest = mixed(digest, np.uint64(packet.pair) * np.uint64(2) + np.uint64(packet.source_is_low))
     recent = state.recent[np.int64(digest & np.uint64(RECENT_PACKETS - 1))]
-    t_ns = packets.t_ns[row]
+    t_ns = packet.t_ns
     if recent.digest == digest and abs(t_ns - recent.t_ns) <= DUPLICATE_WITHIN_NS:
-        live = state.pairs[packets.pair[row]].live
-        packets.marks[row] |= CAPTURE_DUPLICATE
-        if live >= 0 and packets.protocol[row] == TCP:
+        live = state.pairs[packet.pair].live
+        packet.marks |= CAPTURE_DUPLICATE
+        if live >= 0 and packet.protocol == TCP:
             state.connections[live].capture_duplicates += 1
-            packets.conversation[row] = live
+            packet.conversation = live
         elif live >= 0:
             state.flows[live].capture_duplicates += 1
-            packets.conversation[row] = -2 - live
+            packet.conversation = -2 - live
         return True
     recent.digest = digest
     recent.t_ns = t_ns
@@ -101,41 +101,41 @@ def is_capture_duplicate(state, packets, row, scratch, i):
 
 
 @kernel
-def follow_fragment(state, packets, row, scratch, i):
+def follow_fragment(state, packet, work):
     """Remember a first fragment's ports and numbers, and give them to the later fragments of its datagram.
 
     A later fragment then stands for the part of the segment that it carries. One whose first fragment was not seen
     belongs to nothing.
     """
-    key = mixed(scratch.source_low[i] ^ scratch.source_high[i], scratch.destination_low[i] ^ scratch.destination_high[i])
-    key = mixed(key, np.uint64(scratch.fragment_id[i]) << np.uint64(8) | np.uint64(packets.protocol[row]))
-    key = mixed(key, np.uint64(scratch.vantage[i]))
+    key = mixed(work.source_low ^ work.source_high, work.destination_low ^ work.destination_high)
+    key = mixed(key, np.uint64(work.fragment_id) << np.uint64(8) | np.uint64(packet.protocol))
+    key = mixed(key, np.uint64(work.vantage))
     known = state.datagrams[np.int64(key & np.uint64(DATAGRAMS - 1))]
-    offset = scratch.fragment_offset[i]
+    offset = work.fragment_offset
     if offset == 0:
-        if packets.pair[row] >= 0:
+        if packet.pair >= 0:
             known.key = key
-            known.seq = packets.seq[row]
-            known.ack = packets.ack[row]
-            known.flags = packets.flags[row]
-            known.window = packets.window[row]
-            known.source_port = packets.source_port[row]
-            known.destination_port = packets.destination_port[row]
-            known.pair = packets.pair[row]
-            known.source_is_low = packets.source_is_low[row]
-            known.header = scratch.transport_length[i] - np.int64(packets.payload[row])
+            known.seq = packet.seq
+            known.ack = packet.ack
+            known.flags = packet.flags
+            known.window = packet.window
+            known.source_port = packet.source_port
+            known.destination_port = packet.destination_port
+            known.pair = packet.pair
+            known.source_is_low = packet.source_is_low
+            known.header = work.transport_length - np.int64(packet.payload)
         return
     if known.key != key:
         return
-    packets.pair[row] = known.pair
-    packets.source_is_low[row] = known.source_is_low
-    packets.source_port[row] = known.source_port
-    packets.destination_port[row] = known.destination_port
-    if packets.protocol[row] == TCP:
-        packets.seq[row] = advanced(np.int64(known.seq), offset - np.int64(known.header))
-        packets.ack[row] = known.ack
-        packets.window[row] = known.window
-        packets.flags[row] = known.flags & ~SYN
+    packet.pair = known.pair
+    packet.source_is_low = known.source_is_low
+    packet.source_port = known.source_port
+    packet.destination_port = known.destination_port
+    if packet.protocol == TCP:
+        packet.seq = advanced(np.int64(known.seq), offset - np.int64(known.header))
+        packet.ack = known.ack
+        packet.window = known.window
+        packet.flags = known.flags & ~SYN
 
 
 @kernel
@@ -248,11 +248,11 @@ def open_connection(state, pair_row, from_high, segment):
 
 
 @kernel
-def follow_segment(buffer, state, packets, row, at, stop, segment):
+def follow_segment(buffer, state, packet, at, stop, segment):
     """Take one TCP segment into its connection."""
-    from_high = 1 - np.int64(packets.source_is_low[row])
-    number = incarnation_of(state, packets.pair[row], from_high, segment)
-    packets.conversation[row] = number
+    from_high = 1 - np.int64(packet.source_is_low)
+    number = incarnation_of(state, packet.pair, from_high, segment)
+    packet.conversation = number
     connection = state.connections[number]
     me, peer = state.sides[2 * number + from_high], state.sides[2 * number + 1 - from_high]
     connection.last_t = segment.t_ns
@@ -278,7 +278,7 @@ def follow_segment(buffer, state, packets, row, at, stop, segment):
     if segment.flags & FIN:
         length += 1
     had_fin = me.has_fin
-    fresh = count_class(state, packets, row, connection, me, peer, segment, length, from_high)
+    fresh = count_class(state, packet, connection, me, peer, segment, length, from_high)
     if segment.flags & FIN:
         note_fin(me, peer, segment)
     fresh_bytes = fresh
@@ -288,13 +288,13 @@ def follow_segment(buffer, state, packets, row, at, stop, segment):
         fresh_bytes -= 1
     me.bytes += max(0, fresh_bytes)
     if segment.payload:
-        note_size(packets, row, me, peer, segment.payload, packets.ip_version[row])
+        note_size(packet, me, peer, segment.payload, packet.ip_version)
 
     if segment.flags & ACK:
         sacks = no_sacks()
-        if packets.sack_blocks[row] and at >= 0:
+        if packet.sack_blocks and at >= 0:
             sacks = read_sacks(buffer, at, stop)
-        note_acknowledgement(state, packets, row, connection, me, peer, segment, sacks, from_high)
+        note_acknowledgement(state, packet, connection, me, peer, segment, sacks, from_high)
         me.last_ack = segment.ack
         note_ack_of_fin(me, peer, segment, fresh_bytes)
         if length == 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.columns import big16, big32, big64
+from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.compiled import kernel
 from lab.analysis.endpoints import find_pair
 from lab.analysis.state import FLOWS
@@ -22,24 +22,24 @@ LAST_ERROR_IPV6 = 4
 
 
 @kernel
-def follow_flow(state, packets, row, index, fragment_offset):
+def follow_flow(state, packet, index, fragment_offset):
     """Count a packet of a flow; the first one opens it."""
-    pair = state.pairs[packets.pair[row]]
-    from_low = packets.source_is_low[row]
+    pair = state.pairs[packet.pair]
+    from_low = packet.source_is_low
     if pair.live < 0:
         pair.live = state.counts[FLOWS]
         state.counts[FLOWS] += 1
         flow = state.flows[pair.live]
-        flow.pair = packets.pair[row]
-        flow.first_t = packets.t_ns[row]
+        flow.pair = packet.pair
+        flow.first_t = packet.t_ns
         flow.first_packet = index
         flow.orig = 0 if from_low else 1
         flow.first_reply_t = -1
         if pair.protocol in (ICMP, ICMP6):
-            flow.icmp_type = packets.source_port[row]
-            flow.icmp_code = packets.destination_port[row]
+            flow.icmp_type = packet.source_port
+            flow.icmp_code = packet.destination_port
     flow = state.flows[pair.live]
-    flow.last_t = packets.t_ns[row]
+    flow.last_t = packet.t_ns
     flow.last_packet = index
     if fragment_offset:
         flow.fragments += 1
@@ -48,28 +48,28 @@ def follow_flow(state, packets, row, index, fragment_offset):
     else:
         flow.high_packets += 1
     if from_low:
-        flow.low_bytes += np.int64(packets.payload[row])
+        flow.low_bytes += np.int64(packet.payload)
     else:
-        flow.high_bytes += np.int64(packets.payload[row])
+        flow.high_bytes += np.int64(packet.payload)
     if flow.first_reply_t < 0 and from_low == flow.orig:
-        flow.first_reply_t = packets.t_ns[row]
-    packets.conversation[row] = -2 - pair.live
+        flow.first_reply_t = packet.t_ns
+    packet.conversation = -2 - pair.live
 
 
 @kernel
-def is_icmp_error(packets, row):
+def is_icmp_error(packet):
     """Whether the packet is an ICMP message that reports an error."""
-    kind = packets.source_port[row]
-    if packets.protocol[row] == ICMP:
+    kind = packet.source_port
+    if packet.protocol == ICMP:
         return kind in ERRORS_IPV4
-    return packets.protocol[row] == ICMP6 and 1 <= kind <= LAST_ERROR_IPV6
+    return packet.protocol == ICMP6 and 1 <= kind <= LAST_ERROR_IPV6
 
 
 @kernel
-def follow_icmp_error(buffer, state, packets, row, index, at, stop, vantage):
+def follow_icmp_error(buffer, state, packet, index, at, stop, vantage):
     """Join an ICMP error (header at `at`) to the connection or flow whose packet it quotes; False if that is not known."""
     quoted = at + 8
-    if packets.protocol[row] == ICMP:
+    if packet.protocol == ICMP:
         if quoted + 20 > stop:
             return False
         source_high, source_low = np.uint64(0), np.uint64(big32(buffer, quoted + 12))
@@ -94,24 +94,24 @@ def follow_icmp_error(buffer, state, packets, row, index, at, stop, vantage):
         destination_low,
         big16(buffer, ports + 2),
         protocol,
-        packets.ip_version[row],
+        packet.ip_version,
         vantage,
         False,
     )
     if pair < 0 or state.pairs[pair].live < 0:
         return False
     live = state.pairs[pair].live
-    packets.marks[row] |= ICMP_ERROR_PACKET
+    packet.marks |= ICMP_ERROR_PACKET
     if protocol == TCP:
         connection = state.connections[live]
         connection.icmp_errors += 1
-        connection.icmp_type = packets.source_port[row]
-        connection.icmp_code = packets.destination_port[row]
-        packets.conversation[row] = live
+        connection.icmp_type = packet.source_port
+        connection.icmp_code = packet.destination_port
+        packet.conversation = live
     else:
         flow = state.flows[live]
         flow.icmp_errors += 1
-        flow.icmp_type = packets.source_port[row]
-        flow.icmp_code = packets.destination_port[row]
-        packets.conversation[row] = -2 - live
+        flow.icmp_type = packet.source_port
+        flow.icmp_code = packet.destination_port
+        packet.conversation = -2 - live
     return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.columns import big16, mixed
+from lab.analysis.packet_records import big16, mixed
 from lab.analysis.compiled import kernel
 from lab.analysis.state import ADDRESSES, PAIRS, State
 from lab.analysis.words import ICMP, ICMP6
@@ -117,38 +117,38 @@ def find_pair(
 
 
 @kernel
-def resolve(buffer, packets, first, count, scratch, state):
+def resolve(buffer, packets, first, count, works, state):
     """Find the pair of every packet of a batch, ahead of the loop that follows connections: memory answers in parallel.
 
     A later fragment has no ports; `follow` gives it the pair of its first fragment.
     """
     for i in range(count):
-        row = first + i
-        ip_version = packets.ip_version[row]
-        if ip_version == 0 or scratch.fragment_offset[i]:
+        packet, work = packets[first + i], works[i]
+        ip_version = packet.ip_version
+        if ip_version == 0 or work.fragment_offset:
             continue
-        protocol = packets.protocol[row]
-        port_a, port_b = np.int64(packets.source_port[row]), np.int64(packets.destination_port[row])
+        protocol = packet.protocol
+        port_a, port_b = np.int64(packet.source_port), np.int64(packet.destination_port)
         if protocol in (ICMP, ICMP6):
-            port_a = conversation_port(buffer, scratch.transport[i], port_a)
+            port_a = conversation_port(buffer, work.transport, port_a)
             port_b = port_a
-        elif scratch.transport[i] < 0 and protocol in (6, 17):
+        elif work.transport < 0 and protocol in (6, 17):
             continue  # ports unknown
         pair, is_low = find_pair(
             state,
-            scratch.source_high[i],
-            scratch.source_low[i],
+            work.source_high,
+            work.source_low,
             port_a,
-            scratch.destination_high[i],
-            scratch.destination_low[i],
+            work.destination_high,
+            work.destination_low,
             port_b,
             protocol,
             ip_version,
-            scratch.vantage[i],
+            work.vantage,
             True,
         )
-        packets.pair[row] = pair
-        packets.source_is_low[row] = is_low
+        packet.pair = pair
+        packet.source_is_low = is_low
 
 
 @kernel

@@ -297,9 +297,30 @@ def write_histories(state, first, count, slots, texts, lengths, out):
     return distinct
 
 
-class FinishedPackets(NamedTuple):
-    """What a packet's row gets from its pair and its connection. 2^32 - 1 stands for null in `connection` and `flow`."""
+class PacketColumns(NamedTuple):
+    """One place a packet: what was read of it, and what it gets from its pair and its connection."""
 
+    t_ns: Any
+    capture: Any
+    captured: Any
+    original: Any
+    vlan: Any
+    ip_version: Any
+    protocol: Any
+    ip_id: Any
+    ttl: Any
+    source_port: Any
+    destination_port: Any
+    flags: Any
+    seq: Any
+    ack: Any
+    timestamp_value: Any
+    timestamp_echo: Any
+    sack_blocks: Any
+    payload: Any
+    segment_class: Any
+    retransmission_kind: Any
+    marks: Any
     connection: Any
     flow: Any
     direction: Any
@@ -312,7 +333,28 @@ class FinishedPackets(NamedTuple):
     has_relative_ack: Any
 
 
-FINISHED_TYPES = FinishedPackets(
+PACKET_TYPES = PacketColumns(
+    t_ns=np.int64,
+    capture=np.uint16,
+    captured=np.uint32,
+    original=np.uint32,
+    vlan=np.uint16,
+    ip_version=np.uint8,
+    protocol=np.uint8,
+    ip_id=np.uint16,
+    ttl=np.uint8,
+    source_port=np.uint16,
+    destination_port=np.uint16,
+    flags=np.uint16,
+    seq=np.uint32,
+    ack=np.uint32,
+    timestamp_value=np.uint32,
+    timestamp_echo=np.uint32,
+    sack_blocks=np.uint8,
+    payload=np.uint32,
+    segment_class=np.uint8,
+    retransmission_kind=np.uint8,
+    marks=np.uint16,
     connection=np.uint32,
     flow=np.uint32,
     direction=np.uint8,
@@ -325,11 +367,12 @@ FINISHED_TYPES = FinishedPackets(
     has_relative_ack=np.bool_,
 )
 NO_ROW = 0xFFFFFFFF
+"""Stands for null in `connection`, `flow`, `source_address`, `destination_address`."""
 
 
-def finished_packets(count: int) -> FinishedPackets:
+def packet_columns(count: int) -> PacketColumns:
     """Make room for `count` packets."""
-    return FinishedPackets(*(np.empty(count, kind) for kind in FINISHED_TYPES))
+    return PacketColumns(*(np.empty(count, kind) for kind in PACKET_TYPES))
 
 
 @kernel
@@ -339,11 +382,32 @@ def relative(number, side):
 
 
 @kernel
-def finish_packets(state, packets, first, count, out):
-    """Give the packets from `packets[first]` what their conversations know by now."""
-    for i in range(count):
-        row = first + i
-        conversation = packets.conversation[row]
+def finish_packets(state, packets, out):
+    """Write packets as columns, with what their conversations know by now."""
+    for i in range(packets.size):
+        packet = packets[i]
+        out.t_ns[i] = packet.t_ns
+        out.capture[i] = packet.capture
+        out.captured[i] = packet.captured
+        out.original[i] = packet.original
+        out.vlan[i] = packet.vlan
+        out.ip_version[i] = packet.ip_version
+        out.protocol[i] = packet.protocol
+        out.ip_id[i] = packet.ip_id
+        out.ttl[i] = packet.ttl
+        out.source_port[i] = packet.source_port
+        out.destination_port[i] = packet.destination_port
+        out.flags[i] = packet.flags
+        out.seq[i] = packet.seq
+        out.ack[i] = packet.ack
+        out.timestamp_value[i] = packet.timestamp_value
+        out.timestamp_echo[i] = packet.timestamp_echo
+        out.sack_blocks[i] = packet.sack_blocks
+        out.payload[i] = packet.payload
+        out.segment_class[i] = packet.segment_class
+        out.retransmission_kind[i] = packet.retransmission_kind
+        out.marks[i] = packet.marks
+        conversation = packet.conversation
         out.connection[i] = conversation if conversation >= 0 else NO_ROW
         out.flow[i] = -2 - conversation if conversation <= -2 else NO_ROW
         out.direction[i] = 0
@@ -351,28 +415,28 @@ def finish_packets(state, packets, first, count, out):
         out.relative_ack[i] = 0
         out.has_relative_seq[i] = False
         out.has_relative_ack[i] = False
-        out.window[i] = packets.window[row]
-        pair_row = packets.pair[row]
+        out.window[i] = packet.window
+        pair_row = packet.pair
         if pair_row < 0:
             out.source_address[i] = NO_ROW
             out.destination_address[i] = NO_ROW
             continue
         pair = state.pairs[pair_row]
-        from_high = 1 - np.int64(packets.source_is_low[row])
+        from_high = 1 - np.int64(packet.source_is_low)
         out.source_address[i] = pair.high_address if from_high else pair.low_address
         out.destination_address[i] = pair.low_address if from_high else pair.high_address
-        protocol = packets.protocol[row]
+        protocol = packet.protocol
         if conversation >= 0 and protocol == TCP:
             connection = state.connections[conversation]
             out.direction[i] = 1 if connection.orig == from_high else 2
             me, peer = state.sides[2 * conversation + from_high], state.sides[2 * conversation + 1 - from_high]
             if me.seen:
-                out.relative_seq[i] = relative(packets.seq[row], me)
+                out.relative_seq[i] = relative(packet.seq, me)
                 out.has_relative_seq[i] = True
-            if peer.seen and packets.flags[row] & 0x10:
-                out.relative_ack[i] = relative(packets.ack[row], peer)
+            if peer.seen and packet.flags & 0x10:
+                out.relative_ack[i] = relative(packet.ack, peer)
                 out.has_relative_ack[i] = True
-            if me.window_scale > 0 and peer.window_scale >= 0 and not packets.flags[row] & SYN:
-                out.window[i] = np.int64(packets.window[row]) << np.int64(me.window_scale)
+            if me.window_scale > 0 and peer.window_scale >= 0 and not packet.flags & SYN:
+                out.window[i] = np.int64(packet.window) << np.int64(me.window_scale)
         elif conversation <= -2 and state.flows[-2 - conversation].pair == pair_row:
             out.direction[i] = 1 if state.flows[-2 - conversation].orig == from_high else 2

@@ -1,4 +1,4 @@
-"""Taking packets apart: from the link's header through IP to TCP, UDP and ICMP, into `columns.PacketColumns`.
+"""Taking packets apart: from the link's header through IP to TCP, UDP and ICMP, into the records of `packet_records.py`.
 
 Link layers: Ethernet, VLAN tags (802.1Q, 802.1ad, stacked), Linux cooked captures (SLL, SLL2), raw IP, null and loopback.
 IPv4, and IPv6 with its extension headers; fragments. A packet cut by the snap length yields what its bytes still say;
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.columns import big16, big32, big64, mixed
+from lab.analysis.packet_records import big16, big32, big64, mixed
 from lab.analysis.compiled import kernel
 from lab.analysis.words import FRAGMENT, ICMP, ICMP6, MALFORMED, SNAPPED, TCP, UDP
 
@@ -64,107 +64,92 @@ def link_header(buffer, at, end, linktype):
 
 
 @kernel
-def dissect(buffer, frames, count, interfaces, packets, first, scratch):
-    """Take `count` packets apart into `packets[first:]` and `scratch[0:]`, in order."""
+def dissect(buffer, frames, count, interfaces, packets, first, works):
+    """Take `count` packets apart into `packets[first:]` (zeros until then) and `works[0:]`, in order."""
     for i in range(count):
-        row = first + i
+        packet = packets[first + i]
+        work = works[i]
         interface = interfaces[frames.interface[i]]
         at = frames.offset[i]
         captured = frames.captured[i]
         end = at + captured
         original = frames.original[i]
-        packets.t_ns[row] = frames.t_ns[i]
-        packets.capture[row] = interface.capture
-        packets.captured[row] = captured
-        packets.original[row] = original
-        packets.vlan[row] = NO_VLAN
-        packets.marks[row] = SNAPPED if original > captured else 0
-        packets.ip_version[row] = 0
-        packets.protocol[row] = 0
-        packets.source_port[row] = 0
-        packets.destination_port[row] = 0
-        packets.flags[row] = 0
-        packets.seq[row] = 0
-        packets.ack[row] = 0
-        packets.window[row] = 0
-        packets.payload[row] = 0
-        packets.ip_id[row] = 0
-        packets.ttl[row] = 0
-        packets.timestamp_value[row] = 0
-        packets.timestamp_echo[row] = 0
-        packets.sack_blocks[row] = 0
-        packets.source_is_low[row] = 0
-        packets.pair[row] = -1
-        packets.conversation[row] = -1
-        packets.segment_class[row] = 0
-        packets.retransmission_kind[row] = 0
-        scratch.transport[i] = -1
-        scratch.fragment_offset[i] = 0
-        scratch.more_fragments[i] = 0
-        scratch.fragment_id[i] = -1
-        scratch.digest[i] = 0
+        packet.t_ns = frames.t_ns[i]
+        packet.capture = interface.capture
+        packet.captured = captured
+        packet.original = original
+        packet.vlan = NO_VLAN
+        packet.pair = -1
+        packet.conversation = -1
+        if original > captured:
+            packet.marks = SNAPPED
+        work.transport = -1
+        work.fragment_offset = 0
+        work.more_fragments = 0
+        work.fragment_id = -1
+        work.digest = 0
 
         at, ethertype, interface_number = link_header(buffer, at, end, interface.linktype)
-        scratch.vantage[i] = (interface.capture << 16) ^ interface_number
+        work.vantage = (interface.capture << 16) ^ interface_number
         while ethertype in (ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD) and at + 4 <= end:
-            packets.vlan[row] = big16(buffer, at) & 0x0FFF
+            packet.vlan = big16(buffer, at) & 0x0FFF
             ethertype = big16(buffer, at + 2)
             at += 4
         wire_end = end + (original - captured)
         if ethertype == ETHERTYPE_IPV4:
-            ipv4(buffer, at, end, wire_end, packets, row, scratch, i)
+            ipv4(buffer, at, end, wire_end, packet, work)
         elif ethertype == ETHERTYPE_IPV6:
-            ipv6(buffer, at, end, wire_end, packets, row, scratch, i)
+            ipv6(buffer, at, end, wire_end, packet, work)
 
 
 @kernel
-def malformed(packets, row):
+def malformed(packet):
     """Mark a packet whose headers contradict themselves."""
-    packets.marks[row] |= MALFORMED
+    packet.marks |= MALFORMED
 
 
 @kernel
-def cut_or_malformed(packets, row):
+def cut_or_malformed(packet):
     """A header is not whole: the snap length's doing if the packet was cut, otherwise the packet's own."""
-    if not packets.marks[row] & SNAPPED:
-        malformed(packets, row)
+    if not packet.marks & SNAPPED:
+        malformed(packet)
 
 
 @kernel
-def ipv4(buffer, at, end, wire_end, packets, row, scratch, i):
+def ipv4(buffer, at, end, wire_end, packet, work):
     """Read an IPv4 header (RFC 791 3.1) at `at`, then what it carries."""
     if at + 20 > end:
-        cut_or_malformed(packets, row)
+        cut_or_malformed(packet)
         return
     header = (buffer[at] & 0x0F) * 4
     total = big16(buffer, at + 2)
     if total == 0:  # a super-segment too long for the field (segmentation offload): trust the frame's length
         total = wire_end - at
     if buffer[at] >> 4 != 4 or header < 20 or total < header:
-        malformed(packets, row)
+        malformed(packet)
         return
     if at + total > wire_end:  # cut, though the record does not say so
-        packets.marks[row] |= SNAPPED
-    packets.ip_version[row] = 4
-    packets.protocol[row] = buffer[at + 9]
-    packets.ttl[row] = buffer[at + 8]
+        packet.marks |= SNAPPED
+    packet.ip_version = 4
+    packet.protocol = buffer[at + 9]
+    packet.ttl = buffer[at + 8]
     ip_id = big16(buffer, at + 4)
-    packets.ip_id[row] = ip_id
-    scratch.source_high[i] = 0
-    scratch.source_low[i] = big32(buffer, at + 12)
-    scratch.destination_high[i] = 0
-    scratch.destination_low[i] = big32(buffer, at + 16)
+    packet.ip_id = ip_id
+    work.source_high = 0
+    work.source_low = big32(buffer, at + 12)
+    work.destination_high = 0
+    work.destination_low = big32(buffer, at + 16)
     place = big16(buffer, at + 6)
     if place & 0x3FFF:  # an offset, or more fragments
-        packets.marks[row] |= FRAGMENT
-        scratch.fragment_id[i] = ip_id
-        scratch.fragment_offset[i] = (place & 0x1FFF) * 8
-        scratch.more_fragments[i] = place >> 13 & 1
+        packet.marks |= FRAGMENT
+        work.fragment_id = ip_id
+        work.fragment_offset = (place & 0x1FFF) * 8
+        work.more_fragments = place >> 13 & 1
     stop = min(end, at + total)
     if ip_id:
         digest = mixed(np.uint64(ip_id) << np.uint64(32) | np.uint64(big32(buffer, at + 6)), np.uint64(total))
-        scratch.digest[i] = bytes_mixed(buffer, at + header, stop, digest)
-    transport(buffer, at + header, stop, total - header, packets, row, scratch, i)
+        work.digest = bytes_mixed(buffer, at + header, stop, digest)
+    transport(buffer, at + header, stop, total - header, packet, work)
 
 
 @kernel
@@ -180,119 +165,119 @@ def bytes_mixed(buffer, at, stop, digest):
 
 
 @kernel
-def ipv6(buffer, at, end, wire_end, packets, row, scratch, i):
+def ipv6(buffer, at, end, wire_end, packet, work):
     """Read an IPv6 header (RFC 8200 3) at `at` and its extension headers, then what it carries."""
     if at + 40 > end:
-        cut_or_malformed(packets, row)
+        cut_or_malformed(packet)
         return
     total = big16(buffer, at + 4)
     if total == 0:  # a jumbogram or a super-segment: trust the frame's length
         total = wire_end - at - 40
     if buffer[at] >> 4 != 6:
-        malformed(packets, row)
+        malformed(packet)
         return
     if at + 40 + total > wire_end:  # cut, though the record does not say so
-        packets.marks[row] |= SNAPPED
-    packets.ip_version[row] = 6
-    packets.ttl[row] = buffer[at + 7]
-    scratch.source_high[i] = big64(buffer, at + 8)
-    scratch.source_low[i] = big64(buffer, at + 16)
-    scratch.destination_high[i] = big64(buffer, at + 24)
-    scratch.destination_low[i] = big64(buffer, at + 32)
+        packet.marks |= SNAPPED
+    packet.ip_version = 6
+    packet.ttl = buffer[at + 7]
+    work.source_high = big64(buffer, at + 8)
+    work.source_low = big64(buffer, at + 16)
+    work.destination_high = big64(buffer, at + 24)
+    work.destination_low = big64(buffer, at + 32)
     protocol = np.int64(buffer[at + 6])
     at += 40
     stop = min(end, at + total)
     for _ in range(MOST_EXTENSION_HEADERS):
         if protocol not in (HOP_BY_HOP, ROUTING, DESTINATION, MOBILITY, FRAGMENT_HEADER, AUTHENTICATION):
             break
-        packets.protocol[row] = protocol
-        if scratch.fragment_offset[i]:
+        packet.protocol = protocol
+        if work.fragment_offset:
             break  # what follows in a later fragment is content
         if at + 8 > stop:
-            cut_or_malformed(packets, row)
+            cut_or_malformed(packet)
             return
         following = np.int64(buffer[at])
         if protocol == FRAGMENT_HEADER:
-            packets.marks[row] |= FRAGMENT
-            scratch.fragment_id[i] = big32(buffer, at + 4)
-            scratch.fragment_offset[i] = big16(buffer, at + 2) & 0xFFF8
-            scratch.more_fragments[i] = buffer[at + 3] & 1
+            packet.marks |= FRAGMENT
+            work.fragment_id = big32(buffer, at + 4)
+            work.fragment_offset = big16(buffer, at + 2) & 0xFFF8
+            work.more_fragments = buffer[at + 3] & 1
             size = 8
         elif protocol == AUTHENTICATION:
             size = (np.int64(buffer[at + 1]) + 2) * 4
         else:
             size = (np.int64(buffer[at + 1]) + 1) * 8
         if size > total:
-            malformed(packets, row)
+            malformed(packet)
             return
         at += size
         total -= size
         protocol = following
-    packets.protocol[row] = protocol
-    transport(buffer, at, stop, total, packets, row, scratch, i)
+    packet.protocol = protocol
+    transport(buffer, at, stop, total, packet, work)
 
 
 @kernel
-def transport(buffer, at, stop, length, packets, row, scratch, i):
+def transport(buffer, at, stop, length, packet, work):
     """Read what stands above IP: `length` bytes on the wire, captured up to `stop`."""
-    protocol = packets.protocol[row]
-    scratch.transport_end[i] = stop
-    scratch.transport_length[i] = length
-    packets.payload[row] = length
-    if scratch.fragment_offset[i]:
+    protocol = packet.protocol
+    work.transport_end = stop
+    work.transport_length = length
+    packet.payload = length
+    if work.fragment_offset:
         return
     if protocol == TCP:
-        tcp(buffer, at, stop, length, packets, row, scratch, i)
+        tcp(buffer, at, stop, length, packet, work)
     elif protocol == UDP:
         if at + 8 > stop or length < 8:
-            cut_or_malformed(packets, row)
+            cut_or_malformed(packet)
             return
-        scratch.transport[i] = at
-        packets.source_port[row] = big16(buffer, at)
-        packets.destination_port[row] = big16(buffer, at + 2)
-        packets.payload[row] = length - 8
+        work.transport = at
+        packet.source_port = big16(buffer, at)
+        packet.destination_port = big16(buffer, at + 2)
+        packet.payload = length - 8
     elif protocol in (ICMP, ICMP6):
         if at + 8 > stop or length < 8:
-            cut_or_malformed(packets, row)
+            cut_or_malformed(packet)
             return
-        scratch.transport[i] = at
-        packets.payload[row] = length - 8
+        work.transport = at
+        packet.payload = length - 8
         # Type and code stand where another protocol has its ports, as in other flow tables; echo and its reply share
         # one conversation by their identifier, which `endpoints` looks up.
-        packets.source_port[row] = buffer[at]
-        packets.destination_port[row] = buffer[at + 1]
+        packet.source_port = buffer[at]
+        packet.destination_port = buffer[at + 1]
 
 
 @kernel
-def tcp(buffer, at, stop, length, packets, row, scratch, i):
+def tcp(buffer, at, stop, length, packet, work):
     """Read a TCP header (RFC 9293 3.1)."""
     if at + 20 > stop:
-        cut_or_malformed(packets, row)
+        cut_or_malformed(packet)
         return
     header = (buffer[at + 12] >> 4) * 4
     if header < 20 or header > length:
-        malformed(packets, row)
+        malformed(packet)
         return
-    packets.source_port[row] = big16(buffer, at)
-    packets.destination_port[row] = big16(buffer, at + 2)
-    packets.seq[row] = big32(buffer, at + 4)
-    packets.ack[row] = big32(buffer, at + 8)
-    packets.flags[row] = big16(buffer, at + 12) & 0x01FF
-    packets.window[row] = big16(buffer, at + 14)
-    packets.payload[row] = length - header
-    scratch.transport[i] = at
+    packet.source_port = big16(buffer, at)
+    packet.destination_port = big16(buffer, at + 2)
+    packet.seq = big32(buffer, at + 4)
+    packet.ack = big32(buffer, at + 8)
+    packet.flags = big16(buffer, at + 12) & 0x01FF
+    packet.window = big16(buffer, at + 14)
+    packet.payload = length - header
+    work.transport = at
     if header >= 32 and at + header <= stop:
         place = at + 20
         if big32(buffer, place) == 0x0101080A:  # NOP NOP timestamps: what nearly every segment carries
-            packets.timestamp_value[row] = big32(buffer, place + 4)
-            packets.timestamp_echo[row] = big32(buffer, place + 8)
+            packet.timestamp_value = big32(buffer, place + 4)
+            packet.timestamp_echo = big32(buffer, place + 8)
             if header == 32:
                 return
-        slow_options(buffer, place, at + header, packets, row)
+        slow_options(buffer, place, at + header, packet)
 
 
 @kernel
-def slow_options(buffer, at, stop, packets, row):
+def slow_options(buffer, at, stop, packet):
     """Walk options one by one for timestamps and the number of SACK blocks (RFC 7323 3.2, RFC 2018 3)."""
     while at + 1 < stop and buffer[at] != OPTION_END:
         if buffer[at] == OPTION_NOP:
@@ -302,8 +287,8 @@ def slow_options(buffer, at, stop, packets, row):
         if size < 2 or at + size > stop:
             return
         if buffer[at] == OPTION_TIMESTAMPS and size == 10:
-            packets.timestamp_value[row] = big32(buffer, at + 2)
-            packets.timestamp_echo[row] = big32(buffer, at + 6)
+            packet.timestamp_value = big32(buffer, at + 2)
+            packet.timestamp_echo = big32(buffer, at + 6)
         elif buffer[at] == OPTION_SACK and size >= 10:
-            packets.sack_blocks[row] = (size - 2) // 8
+            packet.sack_blocks = (size - 2) // 8
         at += size

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import polars as pl
 
 from lab.analysis import judgements, tables, words
-from lab.analysis.columns import PacketColumns
 from lab.analysis.packets import NO_VLAN
 from lab.analysis.state import ADDRESSES, FLOWS, HISTORY_LETTERS, State
 
 Array = npt.NDArray[np.generic]
+Records = npt.NDArray[np.void]
 
 
 def coded(codes: Array, names: tuple[str, ...]) -> pl.Expr:
@@ -201,26 +201,23 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
     return _shaped(columns, tables.FLOWS)
 
 
-def packet_rows(state: State, p: PacketColumns, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series) -> pl.DataFrame:
-    """The rows of the packets in `p`, the first of which has this index.
+def packet_rows(state: State, packets: Records, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series) -> pl.DataFrame:
+    """The rows of the given packets, the first of which has this index.
 
     `spurious` are the indexes of retransmissions that a later DSACK proved to have been needless.
     """
-    count = p.t_ns.size
-    f = judgements.finished_packets(count)
-    judgements.finish_packets(state, p, 0, count, f)
+    count = packets.size
+    p = judgements.packet_columns(count)
+    judgements.finish_packets(state, packets, p)
     later = spurious[(spurious >= index) & (spurious < index + count)] - index
-    marks = p.marks
-    if later.size:
-        marks = marks.copy()
-        marks[later] |= words.SPURIOUS
+    p.marks[later] |= words.SPURIOUS
     version, protocol, flags = (pl.lit(pl.Series(array)) for array in (p.ip_version, p.protocol, p.flags))
     ip = version > 0
     tcp = (protocol == words.TCP) & (flags > 0)
     icmp = (protocol == words.ICMP) | (protocol == words.ICMP6)
-    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (pl.lit(pl.Series(f.source_address)) != judgements.NO_ROW)
+    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (pl.lit(pl.Series(p.source_address)) != judgements.NO_ROW)
     stamped = (pl.lit(pl.Series(p.timestamp_value)) > 0) | (pl.lit(pl.Series(p.timestamp_echo)) > 0)
-    marked = pl.lit(pl.Series(marks))
+    marked = pl.lit(pl.Series(p.marks))
     columns: dict[str, pl.Expr | pl.Series] = {
         "index": pl.Series(np.arange(index, index + count, dtype=np.uint64)),
         "t_ns": pl.Series(p.t_ns),
@@ -229,8 +226,8 @@ def packet_rows(state: State, p: PacketColumns, index: int, spurious: npt.NDArra
         "original_bytes": pl.Series(p.original),
         "vlan": unless(p.vlan, NO_VLAN),
         "ip_version": where(ip, p.ip_version),
-        "src_addr": _addresses(addresses, f.source_address),
-        "dst_addr": _addresses(addresses, f.destination_address),
+        "src_addr": _addresses(addresses, p.source_address),
+        "dst_addr": _addresses(addresses, p.destination_address),
         "protocol": where(ip, p.protocol),
         "ip_id": where(version == 4, p.ip_id),
         "ttl": where(ip, p.ttl),
@@ -241,16 +238,16 @@ def packet_rows(state: State, p: PacketColumns, index: int, spurious: npt.NDArra
         "tcp_flags": where(tcp, p.flags),
         "seq": where(tcp, p.seq),
         "ack": where(tcp & (flags & words.ACK > 0), p.ack),
-        "relative_seq": where(f.has_relative_seq, f.relative_seq),
-        "relative_ack": where(f.has_relative_ack, f.relative_ack),
-        "window": where(tcp, f.window),
+        "relative_seq": where(p.has_relative_seq, p.relative_seq),
+        "relative_ack": where(p.has_relative_ack, p.relative_ack),
+        "window": where(tcp, p.window),
         "timestamp_value": where(stamped, p.timestamp_value),
         "timestamp_echo": where(stamped, p.timestamp_echo),
         "sack_blocks": where(tcp, p.sack_blocks),
         "payload_bytes": pl.Series(p.payload),
-        "connection": unless(f.connection, judgements.NO_ROW),
-        "flow": unless(f.flow, judgements.NO_ROW),
-        "direction": coded(f.direction, ("", *words.DIRECTIONS)),
+        "connection": unless(p.connection, judgements.NO_ROW),
+        "flow": unless(p.flow, judgements.NO_ROW),
+        "direction": coded(p.direction, ("", *words.DIRECTIONS)),
         "segment_class": coded(p.segment_class, words.SEGMENT_CLASSES),
         "retransmission_kind": coded(p.retransmission_kind, words.RETRANSMISSION_KINDS),
     }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab.analysis.columns import big16, big32
+from lab.analysis.packet_records import big16, big32
 from lab.analysis.compiled import kernel
 from lab.analysis.sequence import advanced, distance
 

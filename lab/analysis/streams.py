@@ -184,10 +184,10 @@ def classify(state, me, peer, segment, length):
 
 
 @kernel
-def count_class(state, packets, row, connection, me, peer, segment, length, from_high):
+def count_class(state, packet, connection, me, peer, segment, length, from_high):
     """Classify a segment, and count it for its side and in the packets' columns; returns the octets not seen before."""
     kind, fresh = classify(state, me, peer, segment, length)
-    packets.segment_class[row] = kind
+    packet.segment_class = kind
     if kind == NEW:
         me.new += 1
         if not me.timing and not me.recovering:
@@ -199,8 +199,8 @@ def count_class(state, packets, row, connection, me, peer, segment, length, from
         me.retransmitted_bytes += length - fresh
         if fresh:
             me.partial += 1
-            packets.marks[row] |= PARTIAL
-        count_retransmission(state, packets, row, me, peer, segment, length)
+            packet.marks |= PARTIAL
+        count_retransmission(state, packet, me, peer, segment, length)
         if segment.payload:
             write_at_powers_of_ten(connection, from_high, LETTER_T, np.int64(me.retransmissions))
     elif kind == OUT_OF_ORDER:
@@ -215,7 +215,7 @@ def count_class(state, packets, row, connection, me, peer, segment, length, from
 
 
 @kernel
-def count_retransmission(state, packets, row, me, peer, segment, length):
+def count_retransmission(state, packet, me, peer, segment, length):
     """Tell fast from timeout, and spurious where that is certain already; log it for duplicate reports to come."""
     start, end = segment.seq, advanced(segment.seq, length)
     me.timing = 0  # Karn: an acknowledgement from here on may be for either copy
@@ -227,11 +227,11 @@ def count_retransmission(state, packets, row, me, peer, segment, length):
     kind = FAST if me.recovering else TIMEOUT
     if kind == FAST:
         me.fast += 1
-    packets.retransmission_kind[row] = kind
+    packet.retransmission_kind = kind
     spurious = peer.has_ack and distance(end, peer.highest_ack) <= 0
     if spurious:
         me.spurious += 1
-        packets.marks[row] |= SPURIOUS
+        packet.marks |= SPURIOUS
     place = state.counts[RETRANSMISSIONS]
     state.counts[RETRANSMISSIONS] = place + 1
     entry = state.retransmissions[place]
@@ -260,7 +260,7 @@ def note_duplicate_report(state, peer, sacks):
 
 
 @kernel
-def note_acknowledgement(state, packets, row, connection, me, peer, segment, sacks, from_high):
+def note_acknowledgement(state, packet, connection, me, peer, segment, sacks, from_high):
     """Take the acknowledgement and the window of one of my segments: progress, duplicates, round trips, zero windows."""
     if sacks.count and is_duplicate_report(sacks, segment.ack):
         note_duplicate_report(state, peer, sacks)
@@ -286,19 +286,19 @@ def note_acknowledgement(state, packets, row, connection, me, peer, segment, sac
     elif progress == 0 and bare:
         if (peer.keep_alives or peer.probes) and not peer.acked_keep_alive and segment.ack == np.int64(peer.end):
             peer.acked_keep_alive = 1
-            packets.marks[row] |= KEEP_ALIVE_ACK
-        elif distance(peer.end, segment.ack) > 0 and peer.seen and packets.segment_class[row] == NONE:
+            packet.marks |= KEEP_ALIVE_ACK
+        elif distance(peer.end, segment.ack) > 0 and peer.seen and packet.segment_class == NONE:
             if me.window == segment.window or sack_news:
                 me.duplicate_acks += 1
                 me.duplicate_run += 1
-                packets.marks[row] |= DUPLICATE_ACK
+                packet.marks |= DUPLICATE_ACK
     if progress >= 0:
         me.window = segment.window
     if segment.window == 0 and not segment.flags & (SYN | FIN | RST):
         me.zero_windows += 1
-        packets.marks[row] |= ZERO_WINDOW
+        packet.marks |= ZERO_WINDOW
         if not me.has_isn:
-            packets.marks[row] |= UNSCALED
+            packet.marks |= UNSCALED
         write_at_powers_of_ten(connection, from_high, LETTER_W, np.int64(me.zero_windows))
 
 
@@ -325,7 +325,7 @@ def note_gap(state, connection, peer, ack, from_high):
 
 
 @kernel
-def note_size(packets, row, me, peer, payload, ip_version):
+def note_size(packet, me, peer, payload, ip_version):
     """Mark a payload larger than the other side's MSS allows: several segments in one, which an offload has not cut yet."""
     if not peer.has_isn:
         return  # its MSS was not seen
@@ -334,7 +334,7 @@ def note_size(packets, row, me, peer, payload, ip_version):
         mss = DEFAULT_MSS_IPV4 if ip_version == 4 else DEFAULT_MSS_IPV6
     if payload > mss:
         me.super_segments += 1
-        packets.marks[row] |= SUPER_SEGMENT
+        packet.marks |= SUPER_SEGMENT
 
 
 @kernel

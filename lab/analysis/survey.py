@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from lab.analysis.capture_file import BATCH_PACKETS, CaptureReader, Interface
-from lab.analysis.columns import PACKET_TYPES, PacketColumns, packet_columns, scratch
+from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.connections import follow
 from lab.analysis.endpoints import address_row, resolve, with_slots
 from lab.analysis.packets import dissect
@@ -22,6 +23,8 @@ from lab.analysis.state import ORIGINATORS_GIVEN, State, empty_state, with_room
 from lab.errors import CaptureFileBroken
 
 CHUNK_PACKETS = 16 * BATCH_PACKETS
+Records = npt.NDArray[np.void]
+"""Packets as records of `packet_records.PACKET`."""
 
 
 @dataclass(kw_only=True)
@@ -47,7 +50,7 @@ class Survey:
     """Packets read from all files."""
 
 
-def survey(paths: Sequence[Path], originators: Sequence[str] = ()) -> tuple[Survey, Iterator[PacketColumns]]:
+def survey(paths: Sequence[Path], originators: Sequence[str] = ()) -> tuple[Survey, Iterator[Records]]:
     """Start a pass; the iterator drives it, and yields the packets in chunks, each its own memory.
 
     A file that is broken ends where it is broken; its error is noted and the next file goes on.
@@ -68,11 +71,11 @@ def _with_originators(state: State, originators: Sequence[str]) -> State:
     return state
 
 
-def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[PacketColumns]:
+def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
     """Read all files through the loops, chunk by chunk."""
-    chunk = packet_columns(CHUNK_PACKETS)
+    chunk = np.zeros(CHUNK_PACKETS, PACKET)
     used = 0
-    work = scratch(BATCH_PACKETS)
+    work = np.zeros(BATCH_PACKETS, WORK)
     for path in paths:
         reader = CaptureReader(path)
         first_capture = len(result.captures)
@@ -80,8 +83,8 @@ def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[PacketColumns]:
             for batch in reader.batches():
                 _meet_interfaces(result, reader, first_capture)
                 if used + batch.count > CHUNK_PACKETS:
-                    yield _part(chunk, used)
-                    chunk, used = packet_columns(CHUNK_PACKETS), 0
+                    yield chunk[:used]
+                    chunk, used = np.zeros(CHUNK_PACKETS, PACKET), 0
                 state = with_slots(with_room(result.state, batch.count), batch.count)
                 result.state = state
                 dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, chunk, used, work)
@@ -98,7 +101,7 @@ def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[PacketColumns]:
             result.captures[-1].error = error
         _meet_interfaces(result, reader, first_capture)
     if used:
-        yield _part(chunk, used)
+        yield chunk[:used]
 
 
 def _meet_interfaces(result: Survey, reader: CaptureReader, first_capture: int) -> None:
@@ -111,9 +114,9 @@ def _meet_interfaces(result: Survey, reader: CaptureReader, first_capture: int) 
     reader.interface_table["capture"] = first_capture + np.arange(len(reader.interfaces))
 
 
-def _count(result: Survey, chunk: PacketColumns, first: int, count: int) -> None:
+def _count(result: Survey, chunk: Records, first: int, count: int) -> None:
     """Count a batch for its interfaces."""
-    numbers, times = chunk.capture[first : first + count], chunk.t_ns[first : first + count]
+    numbers, times = chunk["capture"][first : first + count], chunk["t_ns"][first : first + count]
     lowest, highest = int(numbers.min()), int(numbers.max())
     for number in [lowest] if lowest == highest else np.unique(numbers).tolist():
         mine = times if lowest == highest else times[numbers == number]
@@ -122,12 +125,3 @@ def _count(result: Survey, chunk: PacketColumns, first: int, count: int) -> None
         low, high = int(mine.min()), int(mine.max())
         record.first_ns = low if record.first_ns is None else min(record.first_ns, low)
         record.last_ns = high if record.last_ns is None else max(record.last_ns, high)
-
-
-def _part(chunk: PacketColumns, used: int) -> PacketColumns:
-    return PacketColumns(*(column[:used] for column in chunk))
-
-
-def bytes_a_packet() -> int:
-    """Memory that one kept packet takes in columns."""
-    return sum(np.dtype(kind).itemsize for kind in PACKET_TYPES)

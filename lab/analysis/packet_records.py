@@ -1,0 +1,102 @@
+"""What packets are taken apart into: one record a packet, and a short-lived one beside it; and reading numbers from bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab.analysis.compiled import kernel
+
+
+PACKET = np.dtype(
+    [
+        ("t_ns", np.int64),
+        ("captured", np.uint32),
+        ("original", np.uint32),
+        ("seq", np.uint32),
+        ("ack", np.uint32),
+        ("payload", np.uint32),
+        ("timestamp_value", np.uint32),
+        ("timestamp_echo", np.uint32),
+        ("pair", np.int32),
+        ("conversation", np.int32),
+        ("capture", np.uint16),
+        ("source_port", np.uint16),
+        ("destination_port", np.uint16),
+        ("flags", np.uint16),
+        ("window", np.uint16),
+        ("ip_id", np.uint16),
+        ("vlan", np.uint16),
+        ("marks", np.uint16),
+        ("ip_version", np.uint8),
+        ("protocol", np.uint8),
+        ("ttl", np.uint8),
+        ("sack_blocks", np.uint8),
+        ("source_is_low", np.uint8),
+        ("segment_class", np.uint8),
+        ("retransmission_kind", np.uint8),
+    ],
+    align=True,
+)
+"""What is kept of a packet. Meanings are those of the packets table in `tables.py`, but:
+
+- `ip_version`: 0 where the frame holds no IP packet that could be read;
+- `payload`: by the lengths in the headers, not by what was captured;
+- `pair`: row of `pairs`, -1 where there is none; `source_is_low`: its source is the lower endpoint of that pair;
+- `conversation`: a connection's id; flow f as -2 - f; -1 where there is none;
+- for ICMP, `source_port` and `destination_port` hold type and code.
+"""
+
+WORK = np.dtype(
+    [
+        ("source_high", np.uint64),
+        ("source_low", np.uint64),
+        ("destination_high", np.uint64),
+        ("destination_low", np.uint64),
+        ("digest", np.uint64),
+        ("transport", np.int64),
+        ("transport_end", np.int64),
+        ("transport_length", np.int64),
+        ("fragment_id", np.int64),
+        ("fragment_offset", np.int32),
+        ("vantage", np.uint32),
+        ("more_fragments", np.uint8),
+    ],
+    align=True,
+)
+"""What the loops after `packets.dissect` need of each packet of a batch while its bytes are still at hand.
+
+- addresses as two uint64; an IPv4 address is the low one alone;
+- `digest`: a number that equal packets share; 0 where the IP identification is zero or missing;
+- `transport`: where the TCP, UDP or ICMP header starts in the buffer, -1 where it is not at hand (a later fragment, a cut
+  packet); `transport_end`: end of the packet's captured bytes; `transport_length`: bytes above IP, on the wire;
+- `fragment_id`: identification shared by the fragments of one datagram, -1 where the packet is whole; `fragment_offset`: 0 for
+  a whole packet or a first fragment; `more_fragments`: later fragments of the datagram follow;
+- `vantage`: the capture and, in a cooked capture of all interfaces, the interface's number: one vantage each.
+"""
+
+
+@kernel
+def big16(buffer, at):
+    """The 16-bit number in network byte order at `at`."""
+    return np.int64(buffer[at]) << 8 | np.int64(buffer[at + 1])
+
+
+@kernel
+def big32(buffer, at):
+    """The 32-bit number in network byte order at `at`."""
+    return big16(buffer, at) << 16 | big16(buffer, at + 2)
+
+
+@kernel
+def big64(buffer, at):
+    """The 64-bit number in network byte order at `at`."""
+    return np.uint64(big32(buffer, at)) << np.uint64(32) | np.uint64(big32(buffer, at + 4))
+
+
+@kernel
+def mixed(a, b):
+    """Mix two uint64 into one whose bits all depend on both (the finaliser of SplitMix64)."""
+    x = (a ^ (b * np.uint64(0x9E3779B97F4A7C15))) + np.uint64(0xD1B54A32D192ED03)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
