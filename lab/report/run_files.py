@@ -121,7 +121,7 @@ class RunFiles:
             row = connections.row(by_predicate=pl.col("id") == chosen.connection, named=True)
             try:
                 rows = packets.filter(pl.col("connection") == chosen.connection).collect()
-                walked = steps(rows, chosen.connection)
+                walked = steps(rows, chosen.connection, row)
             except (OSError, KeyError, pl.exceptions.PolarsError) as error:
                 self._miss(f"tables/packets.parquet: {_reason(error)}")
                 continue

@@ -45,7 +45,7 @@ class Step:
     """Relative to the other side's SYN; None without ACK."""
     payload_bytes: int
     window: int
-    """As in the header, not scaled."""
+    """Bytes; scaled where the handshake told the scale. That of a SYN never is."""
     options: str = ""
     """What the handshake offers, e.g. `mss 1460, sack, timestamps, window scale 7`."""
     note: str = ""
@@ -112,55 +112,64 @@ class _Relative:
         return result
 
 
-def steps(packets: pl.DataFrame, connection: int) -> list[Step]:
-    """Build the steps of one connection from the packets table, in the order of the capture."""
-    rows = packets.filter(pl.col("connection") == connection).sort("t_ns", "index").to_dicts()
+def steps(packets: pl.DataFrame, connection: int, row: Mapping[str, Any] | None = None) -> list[Step]:
+    """Build the steps of one connection from the packets table (of one vantage), in the order of the capture.
+
+    `row`: its row of the connections table, which has the options of the handshake; None: they are left out.
+    """
+    own = (pl.col("connection") == connection) & pl.col("tcp_flags").is_not_null() & pl.col("direction").is_not_null()
+    segments = packets.filter(own).sort("t_ns", "index").to_dicts()
     sides = {"orig": _Relative(), "resp": _Relative()}
     for side, relative in sides.items():
-        first_syn = next((row for row in rows if row["direction"] == side and row["tcp_flags"] & SYN), None)
+        first_syn = next((s for s in segments if s["direction"] == side and s["tcp_flags"] & SYN), None)
         if first_syn is not None:
             relative.start(first_syn["seq"])
     highest: dict[str, int] = {}
     walked = []
-    for row in rows:
-        step = _step(row, sides, rows[0]["t_ns"], highest)
+    for segment in segments:
+        options = _options(row or {}, segment["direction"]) if segment["tcp_flags"] & SYN else ""
+        step = _step(segment, sides, segment["t_ns"] - segments[0]["t_ns"], highest, options)
         highest[step.direction] = max(highest.get(step.direction, step.end), step.end)
         walked.append(step)
     return walked
 
 
-def _step(row: Mapping[str, Any], sides: Mapping[str, _Relative], start_ns: int, highest: Mapping[str, int]) -> Step:
+def _step(
+    segment: Mapping[str, Any],
+    sides: Mapping[str, _Relative],
+    t_ns: int,
+    highest: Mapping[str, int],
+    options: str,
+) -> Step:
     """Make one step. `highest`: where each side's stream ends so far, to tell a gap before this segment."""
-    sender = sides[row["direction"]]
-    receiver = sides["resp" if row["direction"] == "orig" else "orig"]
-    flags = row["tcp_flags"]
-    seq = sender.of(row["seq"], otherwise=1)
-    gap = seq - highest.get(row["direction"], seq)
-    notes = [*_notes(row), f"gap: {units.show_bytes(gap)} not seen before it"] if gap > 0 else [*_notes(row)]
+    direction, flags = segment["direction"], segment["tcp_flags"]
+    seq = sides[direction].of(segment["seq"], otherwise=1)
+    gap = seq - highest.get(direction, seq)
+    notes = [*_notes(segment), f"gap: {units.show_bytes(gap)} not seen before it"] if gap > 0 else [*_notes(segment)]
     return Step(
-        t_ns=row["t_ns"] - start_ns,
-        direction=row["direction"],
+        t_ns=t_ns,
+        direction=direction,
         flags=flags,
         seq=seq,
-        ack=receiver.of(row["ack"], otherwise=1) if flags & ACK else None,
-        payload_bytes=row["payload_bytes"] or 0,
-        window=row["window"] or 0,
-        options=_options(row) if flags & SYN else "",
+        ack=sides["resp" if direction == "orig" else "orig"].of(segment["ack"], otherwise=1) if flags & ACK else None,
+        payload_bytes=segment["payload_bytes"] or 0,
+        window=segment["window"] or 0,
+        options=options,
         note=", ".join(notes),
     )
 
 
-def _options(row: Mapping[str, Any]) -> str:
-    """What a SYN offers, from the columns that the packets table has for it."""
+def _options(row: Mapping[str, Any], side: str) -> str:
+    """What one side's SYN offers, from the connection's row."""
     parts = []
-    if row.get("mss") is not None:
-        parts.append(f"mss {row['mss']}")
-    if row.get("sack_permitted"):
+    if row.get(f"{side}_mss") is not None:
+        parts.append(f"mss {row[f'{side}_mss']}")
+    if row.get(f"{side}_sack_permitted"):
         parts.append("sack")
-    if row.get("timestamp_value") is not None:
+    if row.get(f"{side}_timestamps_offered"):
         parts.append("timestamps")
-    if row.get("window_scale") is not None:
-        parts.append(f"window scale {row['window_scale']}")
+    if row.get(f"{side}_wscale") is not None:
+        parts.append(f"window scale {row[f'{side}_wscale']}")
     return ", ".join(parts)
 
 
@@ -173,7 +182,7 @@ def _notes(row: Mapping[str, Any]) -> Iterable[str]:
         yield " ".join(words)
     elif segment_class not in (None, "new"):
         yield str(segment_class).replace("_", " ")
-    for mark in ("duplicate_ack", "zero_window", "super_segment", "capture_duplicate"):
+    for mark in ("duplicate_ack", "zero_window", "super_segment", "capture_duplicate", "malformed"):
         if row.get(mark):
             yield mark.replace("_", " ")
 

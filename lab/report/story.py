@@ -217,14 +217,10 @@ def _both_ways(table: pl.DataFrame, name: str) -> int | None:
 
 def kinds(table: pl.DataFrame, *columns: str) -> str:
     """Count the kinds in a column, the most common first, with glosses; the last of `columns` says most."""
-    kind = pl.coalesce([pl.col(name) for name in reversed(columns) if name in table.columns]).alias("kind")
-    counted = (
-        table.select(kind.cast(pl.String))
-        .drop_nulls()
-        .group_by("kind")
-        .len()
-        .sort(["len", "kind"], descending=[True, False])
+    kind = pl.coalesce([pl.col(name).cast(pl.String) for name in reversed(columns) if name in table.columns]).alias(
+        "kind"
     )
+    counted = table.select(kind).drop_nulls().group_by("kind").len().sort(["len", "kind"], descending=[True, False])
     told = [f"{count(n)} {name}" + (f" ({KINDS[name]})" if name in KINDS else "") for name, n in counted.iter_rows()]
     return "; ".join(told) or "none"
 
