@@ -141,16 +141,10 @@ def test_drops_of_a_ring_that_is_too_small_are_counted_and_stand_in_the_file(
     assert eth0["dropped"] > 0
     assert eth0["written"] == 3000 - eth0["dropped"]
     assert len(fields(tmp_path / "capture.pcapng", "frame.number")) == eth0["written"]
-    as_blocks = "MIME Files Format"
+    statistics = "pcapng.options.option.data.interface"
     told = tool(
-        *("tshark", "-r", str(tmp_path / "capture.pcapng"), "-X", f"read_format:{as_blocks}", "-T", "fields"),
-        *("-e", "pcapng.options.option.data.interface.dropped"),
-        *(
-            "-e",
-            "pcapng.options.option.data.interface.received",
-            "-e",
-            "pcapng.options.option.data.interface.delivered",
-        ),
+        *("tshark", "-r", str(tmp_path / "capture.pcapng"), "-X", "read_format:MIME Files Format", "-T", "fields"),
+        *("-e", f"{statistics}.dropped", "-e", f"{statistics}.received", "-e", f"{statistics}.delivered_to_user"),
     )
     assert told.split() == [str(eth0["dropped"]), "3000", str(eth0["written"])]
 

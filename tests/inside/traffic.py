@@ -1,9 +1,9 @@
 """Traffic that the tests of capture and host send, as programs run inside a host.
 
-    python traffic.py serve ADDRESS PORT        echo until its standard input ends; prints `up` when it listens
-    python traffic.py connect ADDRESS PORT N    N connections one after another, 64 bytes echoed on each
-    python traffic.py datagrams ADDRESS PORT N  N datagrams of 64 bytes as fast as it goes; prints when it is done
-    python traffic.py bulk ADDRESS PORT BYTES   one connection; that many bytes, echoed
+python traffic.py serve ADDRESS PORT        echo until its standard input ends; prints `up` when it listens
+python traffic.py connect ADDRESS PORT N    N connections one after another, 64 bytes echoed on each
+python traffic.py datagrams ADDRESS PORT N  N datagrams of 64 bytes as fast as it goes; prints when it is done
+python traffic.py bulk ADDRESS PORT BYTES   one connection; that many bytes, echoed
 """
 
 from __future__ import annotations

@@ -55,6 +55,18 @@ class Host:
         """Run Python code in the host to its end; its standard output."""
         return self.run(sys.executable, "-c", code, *arguments)
 
+    @contextlib.contextmanager
+    def background(self, code: str, *arguments: str) -> Iterator[None]:
+        """Run Python code in the host, from when it has been executed until the block ends."""
+        waiting = f"{code}\nimport sys; print('up', flush=True); sys.stdin.read()"
+        command = self.command(sys.executable, "-c", waiting, *arguments)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            assert program.stdout.readline() == "up\n"
+            yield
+            program.stdin.close()
+
     def counters_text(self, name: str) -> str:
         """A file of this host's /proc/net."""
         return Path(f"/proc/{self.pid}/net/{name}").read_text()
