@@ -15,35 +15,56 @@ from typing import Any
 import polars as pl
 
 from lab.analysis import analyze, write_parquet
-from lab.analysis.latency import read_latency, summary_rows
+from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.report.text import summary_text
 from lab.verdict import judge
 
 
 def make_tables(folder: Path, say: Callable[[str], None]) -> None:
-    """Analyse every capture of the run; write `tables/*.parquet`, each with the vantage in the column `host`."""
+    """Analyse every capture and every latency log of the run; write `tables/*.parquet`.
+
+    Rows of all vantages stand in one table, the vantage in the column `host`.
+    """
     tables = folder / "tables"
-    parts: dict[str, list[pl.LazyFrame]] = {}
-    scratch: list[Path] = []
+    parts: dict[str, list[Path]] = {}
     for capture in sorted((folder / "captures").glob("*.pcapng")):
-        host = capture.stem
-        part_folder = tables / f".{host}"
-        part_folder.mkdir(exist_ok=True)
-        analysis = analyze([capture], say=say)
-        for error in (c.error for c in analysis.captures if c.error is not None):
+        analysis = analyze([capture], on_compile=say)
+        for error in analysis.errors:
             say(f"{capture.name}: {error}")
-        for path in write_parquet(analysis, part_folder):
-            scratch.append(path)
-            parts.setdefault(path.stem, []).append(pl.scan_parquet(path).select(pl.lit(host).alias("host"), pl.all()))
-    for name, frames in parts.items():
-        pl.concat(frames).sink_parquet(tables / f"{name}.parquet")
-    for path in scratch:
+        part_folder = tables / f".{capture.stem}"
+        write_parquet(analysis, part_folder)
+        for path in sorted(part_folder.glob("*.parquet")):
+            parts.setdefault(path.name, []).append(path)
+    for name, paths in parts.items():
+        frames = [pl.scan_parquet(path).select(pl.lit(path.parent.name[1:]).alias("host"), pl.all()) for path in paths]
+        pl.concat(frames).sink_parquet(tables / name)
+    for path in [path for paths in parts.values() for path in paths]:
         path.unlink()
-    for leftover in tables.glob(".*/"):
-        leftover.rmdir()
-    latency = read_latency(folder)
-    latency.write_parquet(tables / "latency.parquet")
-    summary_rows(latency).write_parquet(tables / "latency_summary.parquet")
+    for part_folder in tables.glob(".*/"):
+        part_folder.rmdir()
+    _latency_tables(folder)
+
+
+def _latency_tables(folder: Path) -> None:
+    """Write `latency` (one row a message or connect), `latency_summary` (a row a series) and `latency_hdr`."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    phases = [phase["phase"] for phase in manifest["fleet"]["phases"]]
+    logs = [
+        read_latency(sorted(host.glob("latency-*.bin")), host=host.name, phases=phases)
+        for host in sorted((folder / "hosts").iterdir())
+    ]
+    latency = pl.concat(logs)
+    latency.write_parquet(folder / "tables" / "latency.parquet")
+    export_hdr(latency).write_parquet(folder / "tables" / "latency_hdr.parquet")
+    series = (
+        pl.when(pl.col("kind") == "message").then(pl.col("time")).when(pl.col("time") == "service").then(pl.col("kind"))
+    )
+    summary = summarise(latency, by=["kind"]).with_columns(pl.col("kind").cast(pl.String))
+    summary = summary.with_columns(series.alias("series")).filter(pl.col("series").is_not_null())
+    renamed = {"min_ns": "min", "p50_ns": "p50", "p90_ns": "p90", "p99_ns": "p99", "p99_9_ns": "p99.9", "max_ns": "max"}
+    summary.select("series", "count", "unanswered", *renamed).rename(renamed).write_parquet(
+        folder / "tables" / "latency_summary.parquet"
+    )
 
 
 def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None]) -> dict[str, Any]:
