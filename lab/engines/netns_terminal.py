@@ -33,7 +33,7 @@ def relay(ours: int, control: int, ended: Callable[[], bool]) -> None:
     before = termios.tcgetattr(0)
     resized = signal.signal(signal.SIGWINCH, lambda _number, _frame: _copy_size(ours))
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is kept
         watched = [0, ours, control]
         while True:
             ready = select.select(watched, [], [])[0]

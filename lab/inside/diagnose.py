@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import os
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -49,6 +50,7 @@ def main() -> int:
     end_parser = commands.add_parser("end")
     end_parser.add_argument("--code", type=int, required=True)
     end_parser.add_argument("--say", required=True)
+    end_parser.add_argument("--leave-child", action="store_true", help="leave a child running, silent")
     spend_parser = commands.add_parser("spend")
     spend_parser.add_argument("--seconds", type=float, required=True)
     arguments = parser.parse_args()
@@ -68,6 +70,8 @@ def main() -> int:
             spend(arguments.seconds)
         case "end":
             lifecycle.say(arguments.say)
+            if arguments.leave_child:
+                leave_child()
             return int(arguments.code)
     return 0
 
@@ -133,6 +137,17 @@ def write(file: str, size: int) -> None:
             digest.update(chunk)
             target.write(chunk)
     lifecycle.emit("written", file=file, bytes=size, sha256=digest.hexdigest())
+
+
+def leave_child() -> None:
+    """Fork a child that waits for a signal, for ever; emit its process id."""
+    pid = os.fork()
+    if pid == 0:
+        os.close(sys.stdout.fileno())
+        os.close(sys.stderr.fileno())
+        signal.pause()
+        os._exit(0)
+    lifecycle.emit("left", pid=pid)
 
 
 def spend(seconds: float) -> None:

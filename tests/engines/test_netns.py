@@ -1,0 +1,250 @@
+"""What is the netns engine's own, beyond the contract every engine keeps (`tests/contract/test_engines.py`)."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.engines import News
+from lab.engines.netns import NetnsEngine
+from lab.errors import MachineLacks, RunFailed
+from lab.topology import Facts, Host, Interface, Network, Program, Topology
+
+PROJECT = Path(__file__).parents[2]
+WITHIN_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def facts() -> Facts:
+    try:
+        return NetnsEngine().facts()
+    except MachineLacks as lack:
+        pytest.skip(f"{lack}; hint: {lack.hint}")
+
+
+@pytest.fixture
+def engine(facts: Facts) -> Iterator[NetnsEngine]:
+    engine = NetnsEngine()
+    yield engine
+    engine.down()
+
+
+def host(name: str, *addresses: str, **fields: object) -> Host:
+    """A host with one interface a network `net0`, `net1`, ..."""
+    interfaces = tuple(
+        Interface(name=f"eth{place}", network=f"net{place}", address=address, prefix=24)
+        for place, address in enumerate(addresses)
+    )
+    return Host(name=name, interfaces=interfaces, **{"sysctls": {}, **fields})  # type: ignore[arg-type]
+
+
+def bring_up(engine: NetnsEngine, folder: Path, *hosts: Host, mtu: int = 1500) -> list[str]:
+    """Returns what the engine said."""
+    networks = tuple(Network(name=f"net{i}", subnet=f"10.64.{i}.0/24", mtu=mtu) for i in range(2))
+    said: list[str] = []
+    topology = Topology(scenario="netns", networks=networks, hosts=hosts, programs=())
+    engine.up(topology, run_id="test", run_folder=folder, say=said.append)
+    return said
+
+
+def program(*arguments: str, host: str = "a", module: str = "lab.inside.diagnose", **fields: object) -> Program:
+    return Program(host=host, role="server", module=module, arguments=arguments, **fields)  # type: ignore[arg-type]
+
+
+def news_until_exit(engine: NetnsEngine) -> list[News]:
+    heard: list[News] = []
+    while not heard or heard[-1].exit_code is None:
+        news = engine.next_news(WITHIN_S)
+        assert news is not None, f"no end within {WITHIN_S:g} s after {heard[-3:]}"
+        heard.append(news)
+    return heard
+
+
+def output(engine: NetnsEngine, capfd: pytest.CaptureFixture[str], host: str, *command: str) -> str:
+    assert engine.execute(host, command, interactive=False) == 0
+    return capfd.readouterr().out
+
+
+def test_nothing_of_the_users_environment_reaches_a_program(
+    engine: NetnsEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1")
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    engine.start([program("report")])
+    event = news_until_exit(engine)[0].event
+    assert event is not None
+    assert event["environment"] == sorted(["HOME", "LAB_BARRIER", "LAB_HOST", "LAB_OUT", "LANG", "PATH", "PYTHONPATH"])
+
+
+def test_a_host_sees_its_own_interfaces_and_knows_each_host_on_each_network(
+    engine: NetnsEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bring_up(engine, tmp_path, host("a", "10.64.0.2", "10.64.1.2"), host("b", "10.64.0.3"), mtu=9000)
+    assert output(engine, capfd, "a", "ls", "/sys/class/net").split() == ["eth0", "eth1", "lo"]
+    assert output(engine, capfd, "b", "ls", "/sys/class/net").split() == ["eth0", "lo"]
+    assert output(engine, capfd, "b", "cat", "/sys/class/net/eth0/mtu", "/sys/class/net/eth0/address").split() == [
+        "9000",
+        "02:00:0a:40:00:03",
+    ]
+    lines = output(engine, capfd, "b", "cat", "/etc/hosts").splitlines()
+    assert lines[2:] == ["10.64.0.2 a a.net0", "10.64.1.2 a.net1", "10.64.0.3 b b.net0"]
+
+
+def test_hosts_send_nothing_of_themselves(
+    engine: NetnsEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"), host("b", "10.64.0.3"))
+    engine.start([program("spend", "--seconds", "0.5")])
+    news_until_exit(engine)
+    assert output(engine, capfd, "b", "cat", "/sys/class/net/eth0/statistics/rx_packets") == "0\n"
+
+
+def test_every_line_comes_once_and_in_order_however_slowly_it_is_read(engine: NetnsEngine, tmp_path: Path) -> None:
+    lines = [str(number) for number in range(20_000)]
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    engine.start([program("end", "--code", "0", "--say", "\n".join(lines))])
+    assert [news.log for news in news_until_exit(engine)[:-1]] == lines
+
+
+def test_what_a_program_leaves_running_ends_with_it(engine: NetnsEngine, tmp_path: Path) -> None:
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    engine.start([program("end", "--code", "0", "--say", "bye", "--leave-child")])
+    heard = news_until_exit(engine)
+    (left,) = (news.event for news in heard if news.event is not None)
+    end = time.monotonic() + WITHIN_S
+    while engine.execute("a", ["test", "-e", f"/proc/{left['pid']}"], interactive=False) == 0:
+        assert time.monotonic() < end, "the child still runs"
+
+
+@pytest.mark.parametrize(
+    ("sysctls", "why"),
+    [
+        ({"kernel.pid_max": "100"}, "kernel.pid_max: not one that a network namespace has"),
+        ({"net.ipv4.no_such_thing": "1"}, "net.ipv4.no_such_thing: this kernel has none"),
+        ({"net.ipv4.ip_local_port_range": "9 3"}, "ip_local_port_range: the kernel refuses the value '9 3'"),
+    ],
+    ids=["of the machine", "unknown", "bad value"],
+)
+def test_a_sysctl_that_cannot_be_set_fails_the_run_by_name_and_leaves_nothing(
+    engine: NetnsEngine, tmp_path: Path, sysctls: dict[str, str], why: str
+) -> None:
+    with pytest.raises(RunFailed, match=why):
+        bring_up(engine, tmp_path, host("a", "10.64.0.2", sysctls=sysctls))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_cannot_be_started_fails_by_name(engine: NetnsEngine, facts: Facts, tmp_path: Path) -> None:
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    too_many = facts.nofile_hard + 1
+    with pytest.raises(RunFailed, match=rf"a/server: {too_many} descriptors .* above the hard limit"):
+        engine.start([program("report", nofile=too_many)])
+    engine.start([program("report")])
+    assert news_until_exit(engine)[-1].exit_code == 0
+
+
+def test_collect_copies_while_programs_run_and_links_when_they_have_ended(engine: NetnsEngine, tmp_path: Path) -> None:
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    engine.start([program("serve", "--port", "7000")])
+    ready = engine.next_news(WITHIN_S)
+    assert ready is not None
+    assert ready.event is not None
+    engine.collect("a", tmp_path / "early")
+    assert (tmp_path / "early" / "diagnose.ready").stat().st_nlink == 1
+    engine.signal("a/server", "TERM")
+    news_until_exit(engine)
+    engine.collect("a", tmp_path / "late")
+    assert (tmp_path / "late" / "diagnose.ready").stat().st_nlink == 2
+
+
+def test_a_command_on_a_terminal_has_that_terminal(engine: NetnsEngine, tmp_path: Path) -> None:
+    """Typed at a pseudo-terminal: the command sees a terminal of the same size, and what is typed reaches it."""
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    engine.leave()
+    code = (
+        "import sys; from pathlib import Path; from lab.engines.netns import NetnsEngine\n"
+        "engine = NetnsEngine(); engine.attach(Path(sys.argv[1]))\n"
+        "code = engine.execute('a', ['sh', '-c', 'tty; stty size; read word; echo got $word; exit 9'],"
+        " interactive=True)\n"
+        "engine.leave(); sys.exit(code)"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = str(PROJECT)
+        os.execv(sys.executable, [sys.executable, "-c", code, str(tmp_path)])
+    os.write(terminal, b"hello\n")
+    shown = b""
+    try:
+        while select.select([terminal], [], [], WITHIN_S)[0]:
+            shown += os.read(terminal, 4096)
+        os.kill(pid, signal.SIGKILL)
+    except OSError:  # EIO: its other end is closed, the process has ended
+        pass
+    finally:
+        os.close(terminal)
+        _pid, status = os.waitpid(pid, 0)
+        engine.attach(tmp_path)
+    words = shown.decode().split()
+    assert os.waitstatus_to_exitcode(status) == 9, shown.decode()
+    assert "got" in words
+    assert "hello" in words
+    assert any(word.startswith("/dev/") for word in words)
+
+
+def test_interactive_without_a_terminal_passes_standard_input_on(engine: NetnsEngine, tmp_path: Path) -> None:
+    bring_up(engine, tmp_path, host("a", "10.64.0.2"))
+    engine.leave()
+    code = (
+        "import sys; from pathlib import Path; from lab.engines.netns import NetnsEngine\n"
+        "engine = NetnsEngine(); engine.attach(Path(sys.argv[1]))\n"
+        "engine.execute('a', ['cat'], interactive=True); engine.leave()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        input="through\n",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        timeout=WITHIN_S,
+        check=True,
+    )
+    engine.attach(tmp_path)
+    assert done.stdout == "through\n"
+
+
+def without_rights() -> list[str]:
+    """The words before a command that take root's rights away, so that it must do as any user does."""
+    return ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all", "--no-new-privs"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="every test already runs as an ordinary user")
+def test_a_user_without_any_right_builds_hosts_in_a_user_namespace(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "from test_netns import NetnsEngine, bring_up, host, news_until_exit, program\n"
+        "engine = NetnsEngine(); print(engine.facts().engine_version)\n"
+        "bring_up(engine, Path(sys.argv[1]), host('a', '10.64.0.2'), host('b', '10.64.0.3'))\n"
+        "engine.start([program('report', capabilities=('NET_RAW',))])\n"
+        "print(news_until_exit(engine)[0].event['capabilities']['Eff']); engine.down()"
+    )
+    done = subprocess.run(
+        [*without_rights(), sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    version, capabilities = done.stdout.splitlines()
+    assert version.endswith("user namespace")
+    assert int(capabilities) == 1 << 13
