@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 from typing import Any
 
-from lab.inside.servers.startup import WANT, Server
+from lab.inside.servers.startup import WANT, Server, readable
 
 
 async def until_stopped(server: Server, listener: socket.socket, accepting: asyncio.AbstractServer) -> None:
@@ -20,7 +19,7 @@ async def until_stopped(server: Server, listener: socket.socket, accepting: asyn
     loop.set_exception_handler(lambda loop, context: count_accept_failure(server, loop, context))
     server.when_stopping(lambda: _set_soon(loop, stop))
     await stop.wait()
-    while not server.cut and select.select([listener], [], [], 0)[0]:
+    while not server.cut and readable(listener):
         await asyncio.sleep(0)  # the loop accepts what is left
     accepting.close()
     server.end_input()

@@ -52,6 +52,8 @@ def serve(server: Server, sock: socket.socket) -> None:
     datagrams.max_packet_size = server.settings.recv_size
     datagrams.serve_until_stopped(server, sock)
     server.count.dropped = read_dropped(sock)
+    # `server_close` closes the socket before it joins the threads that still answer on it: give it another one to close.
+    datagrams.socket = sock.dup()
     datagrams.server_close()
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import socket
 import sys
@@ -238,6 +239,13 @@ class Server:
             except BrokenPipeError:  # whoever started us is gone: nobody will ever say stop
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 os.kill(os.getpid(), signal.SIGTERM)
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether something waits in a receive buffer or an accept queue (or the end of the stream does), now."""
+    poll = select.poll()  # not select: descriptors may lie above 1023
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def run(name: str, serve: Serve, argv: list[str] | None = None) -> NoReturn:

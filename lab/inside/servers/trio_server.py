@@ -21,13 +21,12 @@ trio.readthedocs.io; N. J. Smith, "Notes on structured concurrency".
 from __future__ import annotations
 
 import contextlib
-import select
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
 from lab.inside.framing import FramingError
-from lab.inside.servers.startup import ACCEPT_PAUSE_S, RESET, Server, run
+from lab.inside.servers.startup import ACCEPT_PAUSE_S, RESET, Server, readable, run
 
 if TYPE_CHECKING:
     import trio
@@ -52,7 +51,7 @@ async def main(server: Server, listener: socket.socket) -> None:
             token = trio.lowlevel.current_trio_token()
             server.when_stopping(lambda: _cancel_soon(token, until_stop))
             await accept(server, accepting, clients)
-        while not server.cut and select.select([listener], [], [], 0)[0]:  # what is left in the accept queue
+        while not server.cut and readable(listener):  # what is left in the accept queue
             with trio.move_on_after(0.05):
                 await accept_one(server, accepting, clients)
         await accepting.aclose()

@@ -17,11 +17,10 @@ asyncio in the Python library reference, "Datagram Protocols"; udp(7).
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 from typing import Any, cast
 
-from lab.inside.servers.startup import Server, run
+from lab.inside.servers.startup import Server, readable, run
 from lab.inside.servers.udp_common import read_dropped
 
 
@@ -39,7 +38,7 @@ async def main(server: Server, sock: socket.socket) -> None:
     transport, protocol = await loop.create_datagram_endpoint(lambda: Datagrams(server), sock=sock)
     server.when_stopping(lambda: loop.call_soon_threadsafe(stop.set))
     await stop.wait()
-    while not server.cut and (select.select([sock], [], [], 0)[0] or protocol.pausing):
+    while not server.cut and (readable(sock) or protocol.pausing):
         await asyncio.sleep(0.001)  # the loop receives what is left
     server.count.dropped = read_dropped(sock)
     transport.close()
