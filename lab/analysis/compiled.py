@@ -73,7 +73,7 @@ def kernel(function: Function) -> Function:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(FOLDER or "")
     try:
-        compiled: Function = numba.njit(cache=FOLDER is not None, nogil=True)(function)
+        compiled: Function = numba.njit(cache=FOLDER is not None, nogil=True, forceinline=True, _nrt=False)(function)
     finally:
         numba.config.CACHE_DIR = before
     return compiled

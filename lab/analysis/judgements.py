@@ -13,7 +13,6 @@ import numpy as np
 from lab.analysis.compiled import kernel
 from lab.analysis.handshake import judge_handshake
 from lab.analysis.history import FROM_HIGH, judge_conn_state
-from lab.analysis.state import HISTORY_LETTERS
 from lab.analysis.streams import missing_bytes
 from lab.analysis.teardown import judge_teardown
 from lab.analysis.words import SYN, TCP
@@ -262,14 +261,14 @@ def judge_connections(state, first, count, lossy, out, sides_out):
 
 
 @kernel
-def write_histories(state, first, count, slots, texts, lengths, out):
+def write_histories(state, first, count, slots, texts, lengths, text, out):
     """Number the distinct history strings of these connections: `out` gets each one's number, `texts` the strings.
 
-    `slots` is an empty hash table of a power of two at least twice `count`. Returns how many distinct strings there are.
+    `slots` is an empty hash table of a power of two at least twice `count`, `text` room for one string. Returns how many distinct
+    strings there are.
     """
     mask = slots.size - 1
     distinct = 0
-    text = np.zeros(HISTORY_LETTERS, np.uint8)
     for i in range(count):
         connection = state.connections[first + i]
         length = np.int64(connection.history_length)
@@ -286,11 +285,15 @@ def write_histories(state, first, count, slots, texts, lengths, out):
             if known < 0:
                 slots[place] = distinct + 1
                 lengths[distinct] = length
-                texts[distinct, :length] = text[:length]
+                for k in range(length):
+                    texts[distinct, k] = text[k]
                 out[i] = distinct
                 distinct += 1
                 break
-            if lengths[known] == length and np.all(texts[known, :length] == text[:length]):
+            same = lengths[known] == length
+            for k in range(length):
+                same = same and texts[known, k] == text[k]
+            if same:
                 out[i] = known
                 break
             place = (place + 1) & mask

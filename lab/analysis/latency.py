@@ -62,8 +62,8 @@ PERCENTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p99_9_ns": 0.999
 def read_latency(files: Iterable[Path], *, host: str, phases: Sequence[str] | None = None) -> pl.DataFrame:
     """Read the logs of one host's workers, one row a record, sorted by `sent_ns`.
 
-    `phases` are the names of the plan's phases in order. A record cut off at the end of a file (its writer was killed) is
-    left out.
+    `phases` are the names of the plan's phases in order. A record cut off at the end of a file (its writer was killed)
+    is left out.
 
     Raises: LabError where a file is not a latency log.
     """

@@ -70,7 +70,8 @@ def connection_rows(state: State, first: int, count: int, lossy: npt.NDArray[np.
     judgements.judge_connections(state, first, count, lossy, c, s)
     slots = np.zeros(1 << (2 * max(count, 1)).bit_length(), np.uint32)
     texts, lengths = np.empty((count, HISTORY_LETTERS), np.uint8), np.empty(count, np.int64)
-    distinct = judgements.write_histories(state, first, count, slots, texts, lengths, c.history)
+    text = np.empty(HISTORY_LETTERS, np.uint8)
+    distinct = judgements.write_histories(state, first, count, slots, texts, lengths, text, c.history)
     histories = pl.Series([texts[i, : lengths[i]].tobytes().decode() for i in range(distinct)], dtype=pl.String)
     unknown = int(judgements.NOT_KNOWN)
     columns: dict[str, pl.Expr | pl.Series] = {

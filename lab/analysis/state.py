@@ -276,14 +276,13 @@ def empty_state() -> State:
     )
 
 
-def with_room(state: State, packets: int) -> State:
-    """The same state with room for all that `packets` more packets may add, so that the loops never have to grow it."""
-    grown = {}
-    for name, (record, counter, each) in GROWING.items():
+def make_room(state: State, packets: int) -> None:
+    """Make room for all that `packets` more packets may add, so that the loops never have to grow anything.
+
+    Arrays grow in place (the allocator moves pages, it does not copy them): nobody may hold a view of one meanwhile.
+    """
+    for name, (_, counter, each) in GROWING.items():
         array = getattr(state, name)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         if used + packets * each > array.size:
-            larger = np.zeros(used + used // 2 + packets * each, record)
-            larger[:used] = array[:used]
-            grown[name] = larger
-    return state._replace(**grown)
+            array.resize(used + used // 4 + packets * each, refcheck=False)
