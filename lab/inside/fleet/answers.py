@@ -90,6 +90,8 @@ def request_and_answers(plan: Plan) -> tuple[bytes, bytes | None, Answers]:
     message = plan.message
     content = body(message.bytes, plan.seed)
     right = {"upper": content.upper(), "echo": content, None: None}[message.check]
+    if plan.transport == "udp":
+        return content, None, KnownSizeAnswers(1, None)  # `udp.py` tells answers apart by their numbers
     framing = parse_framing(message.framing, side="client")
     request = framing.encode(content)
     if message.answer_bytes is not None:

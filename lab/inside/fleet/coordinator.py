@@ -78,6 +78,8 @@ class Coordinator:
 
     def run(self) -> int:
         """Go through the plan; returns the exit code (0 unless a worker broke)."""
+        for stale in lifecycle.out_folder().glob("latency-*.bin"):
+            stale.unlink()  # of an earlier run by hand, which may have had more workers
         anchor = {"monotonic_ns": time.monotonic_ns(), "realtime_ns": time.time_ns()}
         for index in range(self._plan.workers):
             self._children.append(self._fork(index))

@@ -34,6 +34,7 @@ NAMES = (
     "duplicated",  # datagrams that came more than once
     "reordered",  # datagrams below the highest number already received (RFC 4737)
     "lost",  # datagrams that never came back
+    "truncated",  # datagrams that came back shorter than they were sent
 )
 INDEX = {name: index for index, name in enumerate(NAMES)}
 _ERRORS = 64

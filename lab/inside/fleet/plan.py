@@ -251,6 +251,10 @@ def _message_contradictions(plan: Plan) -> list[str]:
             wrong.append(f"message.bytes: got {message.bytes}; a datagram needs 16 for its number and time")
         if message.framing != "none":
             wrong.append(f"message.framing: got {message.framing!r} over udp; a datagram needs none")
+        if plan.close != "fin":
+            wrong.append(
+                f"close: got {plan.close!r} over udp; there is nothing to end, allowed: fin (close the socket)"
+            )
         if message.check == "upper":
             wrong.append("message.check: got 'upper' over udp; it would change the numbers in datagrams, use 'echo'")
         return wrong

@@ -96,7 +96,7 @@ def assemble(
         "wrong_answers": sums["wrong_answers"],
         "surplus_bytes": sums["surplus_bytes"],
         "arrivals": {name: sum(r["counts"].get(name, 0) for r in arriving) for name in _ARRIVALS},
-        "datagrams": {name: sums[name] for name in ("lost", "duplicated", "reordered")},
+        "datagrams": {name: sums[name] for name in ("lost", "duplicated", "reordered", "truncated")},
         "latency_records_not_kept": sums["late_drops"],
         "anchor": anchor,
         "phases": rows,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import burst, churn, closed_load, connect, drain, hold, open_load, phases, slow_read
+from . import burst, churn, closed_load, connect, drain, hold, open_load, phases, slow_read, udp
 from .answers import request_and_answers
 from .connections import NOBODY, Connections
 from .counters import INDEX, Counters
@@ -43,6 +43,11 @@ _RUN: dict[type, Callable[..., None]] = {
     phases.SlowRead: slow_read.run,
     phases.Drain: drain.run,
 }
+_RUN_UDP: dict[type, Callable[..., None]] = _RUN | {
+    phases.ClosedLoad: udp.run_closed,
+    phases.OpenLoad: udp.run_open,
+    phases.Burst: udp.run_burst,
+}
 
 
 class Worker:
@@ -65,6 +70,8 @@ class Worker:
         """Descriptors whose last request was never answered: left open, but not asked again, as a late answer would be
         taken for the next one's."""
         self.connections.on_lost.append(self.stalled.discard)
+        self.flows = udp.Flows(self)
+        """The datagrams in flight, where the transport is udp."""
 
     @property
     def stopping(self) -> bool:
@@ -96,6 +103,9 @@ class Worker:
     def idle_event(self, fd: int, events: int) -> None:
         """Handle an event of a connection that has no request in flight: an early close, or bytes nobody asked for."""
         if self.connections.number[fd] == NOBODY:
+            return
+        if self.plan.transport == "udp":
+            self.flows.event(fd)
             return
         try:
             data = os.read(fd, 65536)
@@ -182,7 +192,8 @@ def _run_phase(worker: Worker, order: dict[str, Any]) -> dict[str, Any]:
     worker.lateness = Lateness()
     worker.log.begin(order["phase"])
     cpu, begin = time.process_time_ns(), time.monotonic_ns()
-    _RUN[type(phase)](worker, phase, order["start_ns"])
+    run_by_type = _RUN if worker.plan.transport == "tcp" else _RUN_UDP
+    run_by_type[type(phase)](worker, phase, order["start_ns"])
     worker.timer.disarm()
     worker.log.spill()
     worker.sweep()
