@@ -4,7 +4,7 @@
                          10.64.0.11:40001                                 10.64.0.2:9000
                          CLOSED                                           LISTEN
         0.000            SYN-SENT      ── SYN seq 0 win 64240 ─────────>  SYN-RECEIVED
-                         │                mss 1460, sack, window scale 7  │
+                         │                mss 1460, sack, wscale 7        │
         0.021    +21 us  ESTABLISHED   <─ SYN-ACK seq 0 ack 1 ──────────  │
 
 In: steps (`steps.py`) and the two ends. Out: lines. It draws what the capture saw at its vantage, in the capture's
@@ -25,8 +25,8 @@ __all__ = ["Endpoint", "Step", "choose_typical", "draw", "label", "shown_places"
 
 MOST_STEPS = 24
 """Steps drawn before the middle is left out."""
-SILENCE_NS = 20_000_000
-"""A pause this long gets a line of its own: twenty times what a busy local network takes, half a delayed ACK."""
+SILENCE_NS = 200_000_000
+"""A pause this long gets a line of its own: the shortest retransmission timeout of Linux."""
 _TIME = 9
 _STATE = 12
 _WIDEST_HEADING = 21

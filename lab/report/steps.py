@@ -47,7 +47,7 @@ class Step:
     window: int
     """Bytes; scaled where the handshake told the scale. That of a SYN never is."""
     options: str = ""
-    """What the handshake offers, e.g. `mss 1460, sack, timestamps, window scale 7`."""
+    """What the handshake offers, e.g. `mss 1460, sack, timestamps, wscale 7`."""
     note: str = ""
     """What is remarkable: `retransmission`, `out of order`, `zero window`."""
 
@@ -169,7 +169,7 @@ def _options(row: Mapping[str, Any], side: str) -> str:
     if row.get(f"{side}_timestamps_offered"):
         parts.append("timestamps")
     if row.get(f"{side}_wscale") is not None:
-        parts.append(f"window scale {row[f'{side}_wscale']}")
+        parts.append(f"wscale {row[f'{side}_wscale']}")
     return ", ".join(parts)
 
 

@@ -157,10 +157,13 @@ _SERIES = (
 
 
 def _latency(run: RunFiles) -> Iterator[str]:
+    told: list[tuple[float | None, ...]] = []
     for number, (series, span) in enumerate(_SERIES):
-        p50, p99, most = (run.observed(f"latency.{series}.{which}") for which in ("p50", "p99", "max"))
-        if p50 is None:
-            continue
+        times = tuple(run.observed(f"latency.{series}.{which}") for which in ("p50", "p99", "max"))
+        if times[0] is None or times in told:
+            continue  # a closed model sends when it is due: its response time is its service time
+        told.append(times)
+        p50, p99, most = times
         half, most_of_them = (" (half took no longer)", " (99 of 100)") if number == 0 else ("", "")
         yield f"{span}: p50 {duration(p50)}{half}, p99 {duration(p99)}{most_of_them}, max {duration(most)}."
 

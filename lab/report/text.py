@@ -34,7 +34,7 @@ def summary(run_folder: Path, *, width: int = WIDTH) -> RenderableType:
     parts += _ladder(run, width)
     parts += _expectations(run, width)
     parts += _section("Where the time went", [story.stages(run)], width)
-    parts += _next(run)
+    parts += _next(run, width)
     if run.missing:
         parts += _section(
             "Missing", [f"{len(run.missing)} of what a whole run leaves: {'; '.join(run.missing)}."], width
@@ -133,16 +133,23 @@ def observed(row: dict[str, Any]) -> str:
     return story.NOT_RECORDED if value is None else str(value)
 
 
-def _next(run: RunFiles) -> Iterator[Text]:
+def commands(run: RunFiles) -> list[tuple[str, str]]:
+    """Return what to run next, each command with what it shows."""
+    result = [
+        (
+            f"lab inspect {run.manifest.get('run', run.folder.name)}",
+            "connections, one example of each kind, their ladders",
+        )
+    ]
+    for path in sorted((run.folder / "captures").glob("*.pcapng"))[:1]:
+        result.append((f"tshark -r {run.shown_folder}/captures/{path.name}", f"every packet {path.stem} saw"))
+    return result
+
+
+def _next(run: RunFiles, width: int) -> Iterator[Text]:
     yield _line("")
     yield _line("Look further", "bold")
-    identity = run.manifest.get("run", run.folder.name)
-    commands = [(f"lab inspect {identity}", "connections, one example of each kind, their ladders")]
-    commands += [
-        (f"tshark -r {path}", f"every packet {path.stem} saw")
-        for path in sorted((run.folder / "captures").glob("*.pcapng"))[:1]
-    ]
     yield _line(f"  {run.shown_folder}/")
-    for command, meaning in commands:
-        shown = command.replace(str(run.folder), run.shown_folder)
-        yield _line(f"  {shown}    # {meaning}")
+    for command, meaning in commands(run):
+        whole = f"  {command}    # {meaning}"
+        yield _line(whole) if len(whole) <= width else Text(f"  {command}", overflow="fold")

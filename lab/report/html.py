@@ -1,0 +1,121 @@
+"""The report of a run as one HTML file: verdict, lesson, what happened, charts, a ladder, evidence, counters, manifest.
+
+In: a run folder. Out: HTML that needs nothing beside itself: no script, no font, no picture from elsewhere; it follows
+the reader's light or dark scheme and prints well. Its frame is `templates/report.html.j2`, its looks `report.css`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from lab import units
+from lab.report import story, text
+from lab.report.charts import charts
+from lab.report.ladder_svg import draw_svg
+from lab.report.run_files import Example, RunFiles
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """One kernel counter of one host, over the run."""
+
+    name: str
+    growth: int
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `report.html` into the run folder, whole or not at all; return its path."""
+    target = run_folder / REPORT
+    partial = run_folder / f".{REPORT}.partial"
+    partial.write_text(report_html(run_folder), encoding="utf-8")
+    partial.replace(target)
+    return target
+
+
+def report_html(run_folder: Path) -> str:
+    """Return the report of a run; what is missing from the folder is named in it."""
+    run = RunFiles.read(run_folder)
+    example = run.example()
+    content = {
+        "word": story.verdict_word(run),
+        "headline": story.headline(run),
+        "identity": story.identity(run),
+        "started": run.manifest.get("started"),
+        "worth": story.worth(run),
+        "lesson": paragraphs(str(run.manifest.get("lesson") or "")),
+        "happened": story.happened(run),
+        "captured": story.captured(run),
+        "charts": [Markup(chart) for chart in charts(run)],
+        "example": example,
+        "ladder": _ladder(example),
+        "expectations": [_expectation(row) for row in run.verdict.get("expectations", [])],
+        "stages": story.stages(run),
+        "bars": _bars(run.verdict.get("timing_s") or {}),
+        "counters": dict(_counters(run)),
+        "commands": text.commands(run),
+        "folder": run.shown_folder,
+        "manifest": json.dumps(run.manifest, indent=2, ensure_ascii=False),
+        "missing": run.missing,
+    }
+    return _environment().get_template("report.html.j2").render(content)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("lab.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def paragraphs(prose: str) -> list[Markup]:
+    """Turn a lesson's text into paragraphs; what stands in backticks becomes code."""
+    result = []
+    for paragraph in prose.strip().split("\n\n"):
+        parts = " ".join(paragraph.split()).split("`")
+        if len(parts) % 2 == 0:
+            parts = ["`".join(parts)]  # a backtick without its partner is just a backtick
+        marked = [Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)]
+        result.append(Markup("").join(marked))
+    return [paragraph for paragraph in result if paragraph]
+
+
+def _ladder(example: Example | None) -> Markup | None:
+    return None if example is None else Markup(draw_svg(example.steps, example.orig, example.resp))
+
+
+def _expectation(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "name": text.name(row), "observed": text.observed(row)}
+
+
+def _bars(timing_s: dict[str, float]) -> list[dict[str, Any]]:
+    """The stages as shares of the whole, for a bar."""
+    total = sum(timing_s.values()) or 1.0
+    return [
+        {"name": name, "share": 100 * seconds / total, "shown": units.show_duration(seconds * 1e9)}
+        for name, seconds in timing_s.items()
+    ]
+
+
+def _counters(run: RunFiles) -> Iterator[tuple[str, list[Growth]]]:
+    """Yield each host with the kernel counters that grew over the run."""
+    if run.evidence is None:
+        return
+    for host in run.evidence.hosts:
+        readings = run.evidence.counters(host)
+        if readings is None:
+            continue
+        before, after = readings
+        grown = [Growth(name=name, growth=after[name] - before.get(name, 0)) for name in sorted(after)]
+        yield host, [counter for counter in grown if counter.growth]
