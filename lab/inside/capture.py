@@ -78,16 +78,21 @@ def main(arguments: list[str] | None = None) -> int:
     armed = {r.interface: {"linktype": r.linktype, "ring_bytes": r.ring.ring_bytes} for r in recordings}
     lifecycle.ready(PROGRAM, name=options.name, interfaces=armed, filter=options.filter, snaplen=options.snaplen)
 
+    armed_ns = time.process_time_ns()
     _record(recordings, signals, options.snaplen)
     drained = _drain(recordings)
-    while_recording = lifecycle.usage()
+    recorded_ns = time.process_time_ns()
     with open(out / "capture.pcapng", "wb", buffering=0) as file:
         write_capture(file, recordings, snaplen=options.snaplen, capture_filter=options.filter, cap=options.max_bytes)
     for recording in recordings:
         recording.spool.close()
         recording.ring.close()
     result = _result(recordings, options, drained)
-    result["usage_while_recording"] = while_recording
+    result["cpu_ns"] = {
+        "arming": armed_ns,
+        "recording": recorded_ns - armed_ns,
+        "converting": time.process_time_ns() - recorded_ns,
+    }
     result["usage"] = lifecycle.usage()
     lifecycle.write_result(PROGRAM, result)
     return 0
@@ -156,6 +161,7 @@ def _drain(recordings: list[Recording]) -> bool:
     for recording in recordings:
         recording.ring.shut_gate()
         recording.end_ns = time.time_ns()
+        recording.error = recording.ring.take_error()
     deadline = time.monotonic() + _DRAIN_BOUND_S
     for recording in recordings:
         recording.ring.count()

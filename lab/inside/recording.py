@@ -13,7 +13,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from lab.inside import pcapng
-from lab.inside.records import Converter, interface_of, time_of
+from lab.inside.records import Converter, interface_of, split, time_of, time_of_last
 from lab.inside.ring import Ring
 from lab.inside.spool import Spool
 
@@ -45,13 +45,14 @@ class Recording:
         self.error: str | None = None
         """What the socket reported (the interface went down), else None."""
 
-    def note(self, records: list[bytes], size: int) -> None:
-        """Account for records of this interface, in order, that went to the file and together have `size` bytes."""
-        if self.first_ns is None:
-            self.first_ns = time_of(records[0])
-        self.last_ns = time_of(records[-1])
-        self.written += len(records)
-        self.written_bytes += size
+    def note(self, packets: int, records: memoryview) -> None:
+        """Account for records of this interface, in order, that went to the file."""
+        if packets:
+            if self.first_ns is None:
+                self.first_ns = time_of(records)
+            self.last_ns = time_of_last(records)
+            self.written += packets
+            self.written_bytes += len(records)
 
     def statistics(self, index: int) -> bytes:
         """The interface statistics block of interface number `index`."""
@@ -72,45 +73,53 @@ def write_capture(
     head = pcapng.section_header(_APPLICATION) + b"".join(
         pcapng.interface_description(r.interface, r.linktype, snaplen, capture_filter) for r in recordings
     )
-    room = None if cap is None else cap - len(head) - len(_statistics(recordings))
+    statistics_bytes = len(_statistics(recordings))
+    room = None if cap is None else cap - len(head) - statistics_bytes
     file.write(head)
-    for batch in _batches(recordings):
-        kept = batch if room is None else _fitting(batch, room)
-        packed = b"".join(kept)
-        file.write(packed)
-        if len(recordings) == 1 and kept:
-            recordings[0].note(kept, len(packed))
-        elif kept:
-            for index, recording in enumerate(recordings):
-                if own := [record for record in kept if interface_of(record) == index]:
-                    recording.note(own, sum(map(len, own)))
-        if room is not None:
-            room -= len(packed)
-            if len(kept) < len(batch):
-                break
+    if len(recordings) == 1 and room is None:
+        _write_as_it_comes(file, recordings[0])
+    else:
+        _write_one_by_one(file, recordings, room)
     for recording in recordings:
-        recording.truncated = recording.written < recording.ring.packets - recording.ring.drops and cap is not None
+        recording.truncated = cap is not None and recording.written < recording.ring.packets - recording.ring.drops
     file.write(_statistics(recordings))
 
 
-def _batches(recordings: list[Recording]) -> Iterator[list[bytes]]:
-    """All packets as records, some at a time; of several interfaces merged by time."""
-    if len(recordings) == 1:
-        yield from _converted(0, recordings[0])
-        return
+def _write_as_it_comes(file: BinaryIO, recording: Recording) -> None:
+    """The common case, one interface and no cap: block by block, without looking at single packets again."""
+    for packets, records in _converted(0, recording):
+        file.write(records)
+        recording.note(packets, records)
+
+
+def _write_one_by_one(file: BinaryIO, recordings: list[Recording], room: int | None) -> None:
+    """Several interfaces merged by time, or as many packets as the room allows."""
     streams = [
-        (record for batch in _converted(index, recording) for record in batch)
+        (record for _packets, records in _converted(index, recording) for record in split(records))
         for index, recording in enumerate(recordings)
     ]
     merged = heapq.merge(*streams, key=time_of)
     while batch := list(islice(merged, _BATCH)):
-        yield batch
+        kept = batch if room is None else _fitting(batch, room)
+        file.write(b"".join(kept))
+        for index, recording in enumerate(recordings):
+            own = [record for record in kept if interface_of(record) == index]
+            recording.note(len(own), memoryview(b"".join(own)))
+        if room is not None:
+            room -= sum(map(len, kept))
+            if len(kept) < len(batch):
+                return
 
 
-def _converted(index: int, recording: Recording) -> Iterator[list[bytes]]:
+def _converted(index: int, recording: Recording) -> Iterator[tuple[int, memoryview]]:
+    """Block by block: how many packets, and their records, which are overwritten when the next block is asked for."""
     converter = Converter(index)
-    for block in recording.spool.blocks():
-        yield converter.records(block)
+    target = bytearray(recording.spool.block_bytes)
+    with memoryview(target) as view:
+        for source, start in recording.spool.blocks():
+            packets, end = converter.convert(source, start, target)
+            with view[:end] as records:
+                yield packets, records
 
 
 def _fitting(batch: list[bytes], room: int) -> list[bytes]:

@@ -1,7 +1,7 @@
 """Turn ring blocks, as the kernel laid them out, into pcapng's enhanced packet blocks.
 
-In: one block of a ring (`ring.py`). Out: the same packets as pcapng records, in the same order, with nanoseconds,
-direction, and a VLAN tag that the kernel had set aside put back where it was on the wire.
+In: one block of a ring (`ring.py`), where it stands. Out: the same packets as pcapng records, in the same order, with
+nanoseconds, direction, and a VLAN tag that the kernel had set aside put back where it was on the wire.
 
 This holds the one loop of the sidecar that runs once a packet, in pure Python, and it decides what a recording costs.
 The kernel's record and pcapng's share the packet bytes and the two lengths:
@@ -16,6 +16,7 @@ the key, and what follows from them (sizes, padding, flags, the packer) is worke
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable
 
@@ -45,9 +46,12 @@ _FLAG_CSUM_NOT_READY = 1 << 9
 
 _MOST_KINDS = 4096  # kinds kept before they are worked out anew: bounds memory whatever is on the wire
 
-_Kind = tuple[int, int, Callable[..., bytes], bytes, bytes, bytes]
-"""Where the packet starts and ends in the kernel's record; the packer; and for the record to make: what stands before
-the time, between time and packet, and behind the packet."""
+_Kind = tuple[int, int, Callable[..., None], bytes, bytes, bytes, int]
+"""Where the packet starts and stops in the kernel's record; the packer; and for the record to make: what stands before
+the time, between time and packet, and behind the packet; its size."""
+
+Source = bytes | mmap.mmap
+"""What blocks are read from. Not a memoryview: slices of these are bytes, which the packer wants."""
 
 
 class Converter:
@@ -58,34 +62,40 @@ class Converter:
         self._interface = interface
         self._kinds: dict[bytes, _Kind] = {}
 
-    def records(self, block: bytes) -> list[bytes]:
-        """The block's packets as enhanced packet blocks, in the block's order."""
-        _status, packets, offset, _used = BLOCK_HEADER.unpack_from(block)
+    def convert(self, source: Source, block_start: int, target: bytearray) -> tuple[int, int]:
+        """Write the packets of the block at `block_start` in `source` to the beginning of `target`, in their order.
+
+        Returns how many they are and how many bytes they take. A target of the block's size has the room: what
+        pcapng adds to a packet is less than what the kernel does.
+        """
+        _status, packets, first, _used = BLOCK_HEADER.unpack_from(source, block_start)
         if len(self._kinds) > _MOST_KINDS:
             self._kinds.clear()
         kinds = self._kinds
         own = _OWN.unpack_from
-        converted: list[bytes] = []
-        append = converted.append
+        offset = block_start + first
+        end = 0
         second = -1
         high = low_at_second = 0
         for _ in range(packets):
-            stride, sec, nsec, key = own(block, offset)
+            stride, sec, nsec, key = own(source, offset)
             try:
-                start, end, pack, before, lengths, behind = kinds[key]
+                start, stop, pack, before, lengths, behind, size = kinds[key]
             except KeyError:
                 kinds[key] = kind = self._work_out(key)
-                start, end, pack, before, lengths, behind = kind
+                start, stop, pack, before, lengths, behind, size = kind
             if sec != second:
                 second = sec
                 high, low_at_second = divmod(sec * 1_000_000_000, 1 << 32)
             low = low_at_second + nsec
-            if low >> 32:
-                append(pack(before, high + 1, low & 0xFFFFFFFF, lengths, block[offset + start : offset + end], behind))
+            packet = source[offset + start : offset + stop]
+            if low <= 0xFFFFFFFF:
+                pack(target, end, before, high, low, lengths, packet, behind)
             else:
-                append(pack(before, high, low, lengths, block[offset + start : offset + end], behind))
+                pack(target, end, before, high + 1, low - 0x100000000, lengths, packet, behind)
+            end += size
             offset += stride
-        return converted
+        return packets, end
 
     def _work_out(self, key: bytes) -> _Kind:
         captured, length, status, start, tag, protocol, packet_type = _KIND.unpack(key)
@@ -101,31 +111,51 @@ class Converter:
         before = struct.pack("=III", ENHANCED_PACKET, size, self._interface)
         lengths = struct.pack("=II", data_bytes, length + len(inserted))
         behind = bytes(padding) + struct.pack("=HHIII", 2, 4, flags, 0, size)  # epb_flags, opt_endofopt
-        packer = struct.Struct(f"=12sII8s{data_bytes}s{len(behind)}s").pack
-        pack = _inserting(inserted, packer) if inserted else packer
-        return start, start + captured, pack, before, lengths, behind
+        pack = struct.Struct(f"=12sII8s{data_bytes}s{len(behind)}s").pack_into
+        if inserted:
+            pack = _inserting(inserted, pack)
+        return start, start + captured, pack, before, lengths, behind, size
 
 
-def _inserting(tag: bytes, packer: Callable[..., bytes]) -> Callable[..., bytes]:
+def _inserting(tag: bytes, packer: Callable[..., None]) -> Callable[..., None]:
     """The packer for packets whose VLAN tag goes back behind the two MAC addresses."""
 
-    def pack(before: bytes, high: int, low: int, lengths: bytes, packet: bytes, behind: bytes) -> bytes:
+    def pack(
+        target: bytearray, end: int, before: bytes, high: int, low: int, lengths: bytes, packet: bytes, behind: bytes
+    ) -> None:
         tagged = packet[:_MAC_ADDRESSES] + tag + packet[_MAC_ADDRESSES:]
-        return packer(before, high, low, lengths, tagged, behind)
+        packer(target, end, before, high, low, lengths, tagged, behind)
 
     return pack
 
 
-_RECORD_INTERFACE = struct.Struct("=8xI")
-_RECORD_TIME = struct.Struct("=12xII")
+_RECORD = struct.Struct("=4xIIII")
+"""Of an enhanced packet block: its size, interface, time."""
 
 
-def time_of(record: bytes) -> int:
+def split(records: memoryview) -> list[bytes]:
+    """Enhanced packet blocks one behind the other, each by itself."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(records):
+        (size,) = struct.unpack_from("=I", records, at + 4)
+        found.append(bytes(records[at : at + size]))
+        at += size
+    return found
+
+
+def time_of(record: bytes | memoryview) -> int:
     """The time of an enhanced packet block, in nanoseconds since 1970."""
-    high, low = _RECORD_TIME.unpack_from(record)
+    _size, _interface, high, low = _RECORD.unpack_from(record)
     return int(high << 32 | low)
+
+
+def time_of_last(records: memoryview) -> int:
+    """The time of the last of several enhanced packet blocks: each ends with its size."""
+    (size,) = struct.unpack_from("=I", records, len(records) - 4)
+    return time_of(records[len(records) - size :])
 
 
 def interface_of(record: bytes) -> int:
     """The index of the interface that an enhanced packet block names."""
-    return int(_RECORD_INTERFACE.unpack_from(record)[0])
+    return int(_RECORD.unpack_from(record)[1])

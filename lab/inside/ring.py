@@ -112,11 +112,10 @@ class Ring:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
             self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-            self._block_bytes, self._blocks = _layout(ring_bytes)
-            self.ring_bytes = self._block_bytes * self._blocks
+            self.block_bytes, self._blocks = _layout(ring_bytes)
+            self.ring_bytes = self.block_bytes * self._blocks
             self._set_up_ring()
-            self._memory = mmap.mmap(self.socket.fileno(), self.ring_bytes)
-            self._view = memoryview(self._memory)
+            self.memory = mmap.mmap(self.socket.fileno(), self.ring_bytes)
             self._next = 0
             bpf.attach(self.socket, program)
             if hardware == _LOOPBACK_HARDWARE:
@@ -127,9 +126,9 @@ class Ring:
             raise
 
     def _set_up_ring(self) -> None:
-        frames = self.ring_bytes // min(_FRAME_BYTES, self._block_bytes)
+        frames = self.ring_bytes // min(_FRAME_BYTES, self.block_bytes)
         frame_bytes = self.ring_bytes // frames
-        request = _TPACKET_REQ3.pack(self._block_bytes, self._blocks, frame_bytes, frames, BLOCK_TIMEOUT_MS, 0, 0)
+        request = _TPACKET_REQ3.pack(self.block_bytes, self._blocks, frame_bytes, frames, BLOCK_TIMEOUT_MS, 0, 0)
         try:
             self.socket.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
         except OSError as error:
@@ -137,30 +136,25 @@ class Ring:
                 raise
             raise OSError(errno.ENOMEM, f"no memory for a ring of {self.ring_bytes} bytes") from error
 
-    def fileno(self) -> int:
-        """For poll(2): readable while a block is ready."""
-        return self.socket.fileno()
+    def take(self) -> Iterator[tuple[int, int]]:
+        """Each block that is ready, oldest first: where it starts in `memory`, and the bytes used of it.
 
-    def take(self) -> Iterator[memoryview]:
-        """Each block that is ready, oldest first, as its used bytes.
-
-        It is given back to the kernel when the next one is asked for, so the view must not be kept.
+        It is given back to the kernel when the next one is asked for.
         """
         while True:
-            start = self._next * self._block_bytes
-            status, packets, _first, used = BLOCK_HEADER.unpack_from(self._memory, start)
+            start = self._next * self.block_bytes
+            status, packets, _first, used = BLOCK_HEADER.unpack_from(self.memory, start)
             if not status & TP_STATUS_USER:
                 return
-            with self._view[start : start + used] as block:
-                yield block
+            yield start, used
             self._taken_packets += packets
-            self._memory[start + 8 : start + 12] = b"\0\0\0\0"  # block status: TP_STATUS_KERNEL
+            self.memory[start + 8 : start + 12] = b"\0\0\0\0"  # block status: TP_STATUS_KERNEL
             self._next = (self._next + 1) % self._blocks
 
     def more_than_half_waits(self) -> bool:
         """Whether the kernel has filled more than half of the ring since a block was last given back."""
         middle = (self._next + self._blocks // 2) % self._blocks
-        return bool(BLOCK_HEADER.unpack_from(self._memory, middle * self._block_bytes)[0] & TP_STATUS_USER)
+        return bool(BLOCK_HEADER.unpack_from(self.memory, middle * self.block_bytes)[0] & TP_STATUS_USER)
 
     def all_handed_over(self) -> bool:
         """Whether every packet counted so far stands in a block that is ready or was taken (call `count()` before).
@@ -169,8 +163,8 @@ class Ring:
         """
         handed_over = self._taken_packets
         for ahead in range(self._blocks):
-            start = (self._next + ahead) % self._blocks * self._block_bytes
-            status, packets, _first, _used = BLOCK_HEADER.unpack_from(self._memory, start)
+            start = (self._next + ahead) % self._blocks * self.block_bytes
+            status, packets, _first, _used = BLOCK_HEADER.unpack_from(self.memory, start)
             if not status & TP_STATUS_USER:
                 break
             handed_over += packets
@@ -187,14 +181,13 @@ class Ring:
         """Let no further packet in; what is in the ring stays there to be read."""
         bpf.attach(self.socket, bpf.REJECT_ALL)
 
-    def clear_error(self) -> str | None:
-        """Take the error that poll(2) reports (ENETDOWN: the interface went down or away); None if there is none."""
+    def take_error(self) -> str | None:
+        """What went wrong meanwhile (ENETDOWN: the interface went down or away); None if nothing did."""
         number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return os.strerror(number) if number else None
 
     def close(self) -> None:
-        self._view.release()
-        self._memory.close()
+        self.memory.close()
         self.socket.close()
 
 

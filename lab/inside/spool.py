@@ -10,10 +10,12 @@ later ones are, so that what is kept is the beginning of the traffic without a g
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.inside.records import Source
 from lab.inside.ring import BLOCK_HEADER, Ring
 
 _USED_BYTES = 3  # index in BLOCK_HEADER's fields
@@ -24,9 +26,9 @@ class Spool:
 
     def __init__(self, ring: Ring, path: Path, *, max_bytes: int | None) -> None:
         self._ring = ring
-        self._path = path
         self._max_bytes = max_bytes
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - lives as long as the recording
+        os.unlink(path)  # so that nothing is left behind however this process ends
         self.spooled_bytes = 0
         self.capped = False
         """Whether blocks were left out for the cap."""
@@ -35,23 +37,33 @@ class Spool:
         """Move what is ready to disk if more than half of the ring waits."""
         if not self._ring.more_than_half_waits():
             return
-        for block in self._ring.take():
-            if self._max_bytes is not None and self.spooled_bytes + len(block) > self._max_bytes:
-                self.capped = True
-            if not self.capped:
-                self.spooled_bytes += self._file.write(block)
+        with memoryview(self._ring.memory) as memory:
+            for start, used in self._ring.take():
+                if self._max_bytes is not None and self.spooled_bytes + used > self._max_bytes:
+                    self.capped = True
+                if not self.capped:
+                    self.spooled_bytes += self._file.write(memory[start : start + used])
 
-    def blocks(self) -> Iterator[bytes]:
-        """Every block kept, as bytes, in the order of the traffic. Call it once, after the ring has drained."""
-        self._file.seek(0)
-        while head := self._file.read(BLOCK_HEADER.size):
-            used = BLOCK_HEADER.unpack(head)[_USED_BYTES]
-            yield head + self._file.read(used - len(head))
-        for block in self._ring.take():
+    def blocks(self) -> Iterator[tuple[Source, int]]:
+        """Every block kept, in the order of the traffic: what it stands in, and where it starts there.
+
+        Call it once, after the ring has drained. A block is there until the next one is asked for.
+        """
+        if self.spooled_bytes:
+            with mmap.mmap(self._file.fileno(), self.spooled_bytes, prot=mmap.PROT_READ) as spooled:
+                start = 0
+                while start < self.spooled_bytes:
+                    yield spooled, start
+                    start += BLOCK_HEADER.unpack_from(spooled, start)[_USED_BYTES]
+        for start, _used in self._ring.take():
             if not self.capped:
-                yield bytes(block)
+                yield self._ring.memory, start
+
+    @property
+    def block_bytes(self) -> int:
+        """The most that one block takes."""
+        return self._ring.block_bytes
 
     def close(self) -> None:
-        """Remove the spool file."""
+        """Give the disk back."""
         self._file.close()
-        os.unlink(self._path)

@@ -1,0 +1,235 @@
+"""The capture sidecar against tcpdump and against scapy's AsyncSniffer, during ten thousand echo connections.
+
+    .venv/bin/python benchmarks/capture.py [--connections 10000] [--repeats 3]
+
+As root, since tcpdump insists on changing its user, which a user namespace refuses. Each repeat makes two hosts
+(network namespaces joined by veth), starts one recorder on the server's interface, runs the connections, sends 500
+datagrams and stops the recorder at once. Repeats are interleaved, the order turned round every time. Prints one line of JSON:
+packets on the wire by the kernel's counters, packets in the file, the last 500, processor time of the recorder's
+process from its start to its end (for the sidecar: interpreter, arming, recording and conversion), and its ratio to
+tcpdump's with the smallest and largest seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from scapy.utils import RawPcapReader
+
+PROJECT = Path(__file__).parents[1]
+sys.path.insert(0, str(PROJECT))
+
+from lab.inside.counters import parse_snmp  # noqa: E402 - the project need not be installed
+
+SERVER, CLIENT, PORT = "10.77.0.1", "10.77.0.2", 9000
+FILTER = f"tcp port {PORT} or udp port {PORT}"
+SNAPLEN = 128
+TAIL = 500
+
+LOAD = f"""
+import os, select, socket, sys
+def serve():
+    listener = socket.create_server(("{SERVER}", {PORT}), backlog=4096)
+    listener.setblocking(False)
+    waiting = select.epoll()
+    waiting.register(listener, select.EPOLLIN)
+    print("up", flush=True)
+    while True:
+        for descriptor, _events in waiting.poll():
+            if descriptor == listener.fileno():
+                try:
+                    while True:
+                        waiting.register(listener.accept()[0].detach(), select.EPOLLIN)
+                except BlockingIOError:
+                    continue
+            elif data := os.read(descriptor, 4096):
+                os.write(descriptor, data)
+            else:
+                os.close(descriptor)
+def connect(number, in_flight=256):
+    waiting, asked, left, begun = select.epoll(), {{}}, number, 0
+    while left:
+        while begun < number and len(asked) < in_flight:
+            connection = socket.socket()
+            connection.setblocking(False)
+            connection.connect_ex(("{SERVER}", {PORT}))
+            descriptor = connection.detach()
+            asked[descriptor] = False
+            waiting.register(descriptor, select.EPOLLOUT)
+            begun += 1
+        for descriptor, _events in waiting.poll():
+            if not asked[descriptor]:
+                os.write(descriptor, bytes(64))
+                asked[descriptor] = True
+                waiting.modify(descriptor, select.EPOLLIN)
+            else:
+                os.read(descriptor, 4096)
+                os.close(descriptor)
+                del asked[descriptor]
+                left -= 1
+def tail():
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for i in range({TAIL}):
+        sender.sendto(b"tail" + i.to_bytes(4, "big"), ("{SERVER}", {PORT}))
+if sys.argv[1] == "serve":
+    serve()
+connect(int(sys.argv[2]))
+print("done", flush=True)
+sys.stdin.readline()
+tail()
+"""
+
+SNIFFER = f"""
+import signal, sys
+from scapy.sendrecv import AsyncSniffer
+from scapy.utils import wrpcap
+import scapy.layers.inet
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+sniffer = AsyncSniffer(iface="eth0", filter={FILTER!r}, started_callback=lambda: print("up", flush=True))
+sniffer.start()
+signal.sigwait([signal.SIGINT])
+wrpcap(sys.argv[1], sniffer.stop())
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("run it as root: tcpdump insists on changing its user, which a user namespace refuses")
+    runs: dict[str, list[dict[str, Any]]] = {"sidecar": [], "tcpdump": [], "scapy": []}
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environment |= {"PYTHONPYCACHEPREFIX": f"{folder}/bytecode", "LAB_OUT": folder}
+        for module in ("lab.inside.capture", "scapy.sendrecv"):  # compiled once, as they are in an image
+            subprocess.run([sys.executable, "-c", f"import {module}"], env=environment, cwd=PROJECT, check=True)
+        for repeat in range(options.repeats):
+            for recorder in list(runs)[:: -1 if repeat % 2 else 1]:
+                runs[recorder].append(one_run(recorder, options.connections, Path(folder), environment))
+    ratios = [a["cpu_ms"] / b["cpu_ms"] for a, b in zip(runs["sidecar"], runs["tcpdump"], strict=True)]
+    print(
+        json.dumps(
+            {
+                "benchmark": "capture",
+                "connections": options.connections,
+                "machine": f"{platform.release()} {platform.machine()}, {os.cpu_count()} processors",
+                "python": platform.python_version(),
+                "cpu_ratio_to_tcpdump": spread(ratios),
+                **{recorder: summary(of) for recorder, of in runs.items()},
+            }
+        )
+    )
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return {"median": round(middle, 3), "min": round(low, 3), "max": round(high, 3)}
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    parts = [run["cpu_parts_ms"] for run in runs if "cpu_parts_ms" in run]
+    return {
+        "cpu_ms": spread([run["cpu_ms"] for run in runs]),
+        **({"cpu_parts_ms": {k: round(statistics.median(p[k] for p in parts), 1) for k in parts[0]}} if parts else {}),
+        "on_the_wire": [run["on_the_wire"] for run in runs],
+        "in_the_file": [run["in_the_file"] for run in runs],
+        "lost_percent": spread([100 - 100 * run["in_the_file"] / run["on_the_wire"] for run in runs]),
+        "tail_of_500": [run["tail"] for run in runs],
+    }
+
+
+def one_run(recorder: str, connections: int, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """Two fresh hosts, one recorder, the traffic, the stop; what was on the wire and what came into the file."""
+    hold = ["sh", "-c", "echo up; read ended"]
+    server, client = start(["unshare", "-n", *hold]), start(["unshare", "-n", *hold])
+    at_server, at_client = (["nsenter", "-n", "-t", str(host.pid)] for host in (server, client))
+    try:
+        run(at_server, f"ip link add eth0 type veth peer name eth0 netns {client.pid}")
+        for host, address in ((at_server, SERVER), (at_client, CLIENT)):
+            run(host, f"ip address add {address}/24 dev eth0")
+            run(host, "ip link set eth0 up")
+        return traffic(recorder, connections, folder, environment, (at_server, at_client), server.pid)
+    finally:
+        client.communicate()
+        server.communicate()
+
+
+def traffic(
+    recorder: str, connections: int, folder: Path, environment: dict[str, str], hosts: tuple[list[str], ...], pid: int
+) -> dict[str, Any]:
+    at_server, at_client = hosts
+    python = sys.executable
+    file = folder / {"sidecar": "capture.pcapng", "tcpdump": "tcpdump.pcap", "scapy": "scapy.pcap"}[recorder]
+    command = {
+        "sidecar": [python, "-m", "lab.inside.capture", "--interface", "eth0", "--filter", FILTER, "--snaplen", "128"],
+        "tcpdump": ["tcpdump", "-Z", "root", "-i", "eth0", "-s", str(SNAPLEN), "-w", str(file), *FILTER.split()],
+        "scapy": [python, "-c", SNIFFER, str(file)],
+    }[recorder]
+    echo = start([*at_server, python, "-c", LOAD, "serve"])
+    before = segments(pid)
+    recording = start([*at_server, *command], environment)
+    load = start([*at_client, python, "-c", LOAD, "connect", str(connections)])
+    load.communicate(b"now\n")
+    os.kill(recording.pid, signal.SIGTERM if recorder == "sidecar" else signal.SIGINT)
+    assert recording.stdout is not None
+    said = recording.stdout.read()  # to its end, so that the recorder never waits for a reader
+    on_the_wire = segments(pid) - before + TAIL
+    _pid, status, used = os.wait4(recording.pid, 0)
+    recording.returncode = os.waitstatus_to_exitcode(status)
+    if recording.returncode != 0:
+        raise SystemExit(f"{recorder} ended with {recording.returncode}: {said.decode()}")
+    echo.kill()
+    echo.communicate()
+    with RawPcapReader(str(file)) as packets:
+        payloads = [packet[0] for packet in packets]
+    parts = json.loads((folder / "capture.json").read_text())["cpu_ns"] if recorder == "sidecar" else {}
+    return {
+        **({"cpu_parts_ms": {part: ns / 1e6 for part, ns in parts.items()}} if parts else {}),
+        "cpu_ms": (used.ru_utime + used.ru_stime) * 1e3,
+        "on_the_wire": on_the_wire,
+        "in_the_file": len(payloads),
+        "tail": sum(b"tail" in payload[42:46] for payload in payloads),
+    }
+
+
+def start(command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a program and wait for its first line, by which each of them says that it is there."""
+    program = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if "tcpdump" in command else None,
+        env=environment,
+        cwd=PROJECT,
+        bufsize=0,
+    )
+    assert program.stdout is not None
+    if not program.stdout.readline():
+        raise SystemExit(f"{command}: ended at once with {program.wait()}")
+    return program
+
+
+def run(host: list[str], line: str) -> None:
+    subprocess.run([*host, *line.split()], check=True)
+
+
+def segments(pid: int) -> int:
+    """TCP segments that the stack of this process has sent and received (lab/inside/counters.py says why so)."""
+    counted = parse_snmp(Path(f"/proc/{pid}/net/snmp").read_text())
+    return counted["Tcp.InSegs"] + counted["Tcp.OutSegs"] + counted["Tcp.RetransSegs"]
+
+
+if __name__ == "__main__":
+    main()
