@@ -75,12 +75,20 @@ class Peer:
             assert time.monotonic() < until, f"{self.open} connections are still open, {count} awaited"
             os.sched_yield()
 
+    def leave_all(self) -> None:
+        """Have the server send FIN on every connection, and return when it has."""
+        os.write(self._stop_write, b"l")
+        self.await_open(0)
+
     def _serve(self) -> None:
         listeners = {listener.fileno(): listener for listener in self._listeners}
         while True:
             for fd, _events in self._epoll.poll():
                 if fd == self._stop_read:
-                    return
+                    if os.read(fd, 1) == b"x":
+                        return
+                    for connection in list(self._connections.values()):
+                        self.close(connection)
                 if fd in listeners:
                     self._accept(listeners[fd])
                 elif fd in self._connections:
@@ -157,7 +165,7 @@ class Finished:
 
 @contextmanager
 def started(
-    plan: dict[str, Any], folder: Path, *, barrier: bool = False, descriptors: int | None = None
+    plan: dict[str, Any] | str, folder: Path, *, barrier: bool = False, descriptors: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a fleet host as its users do; killed at the end of the block if it still runs."""
 
@@ -167,7 +175,7 @@ def started(
 
     environment = {**os.environ, "LAB_OUT": str(folder)} | ({"LAB_BARRIER": "signal"} if barrier else {})
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab.inside.fleet", "--plan", json.dumps(plan)],
+        [sys.executable, "-m", "lab.inside.fleet", "--plan", plan if isinstance(plan, str) else json.dumps(plan)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

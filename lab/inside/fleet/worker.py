@@ -124,8 +124,12 @@ class Worker:
 
     def sweep(self) -> None:
         """Take in what has happened to the connections up to now."""
-        for fd, events in self.poll(0):
-            self.idle_event(fd, events)
+        count = EVENTS
+        while count == EVENTS:
+            count = 0
+            for fd, events in self.poll(0):
+                self.idle_event(fd, events)
+                count += 1
 
     def note_wrong(self, connection: int, data: bytes, why: str) -> None:
         """Keep the first wrong answer as evidence."""
@@ -191,6 +195,7 @@ def _run_phase(worker: Worker, order: dict[str, Any]) -> dict[str, Any]:
     phase = worker.plan.phases[order["phase"]]
     worker.lateness = Lateness()
     worker.log.begin(order["phase"])
+    worker.sweep()
     cpu, begin = time.process_time_ns(), time.monotonic_ns()
     run_by_type = _RUN if worker.plan.transport == "tcp" else _RUN_UDP
     run_by_type[type(phase)](worker, phase, order["start_ns"])
