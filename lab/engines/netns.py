@@ -31,6 +31,7 @@ from lab.engines.netns_channel import Channel, Message
 from lab.engines.netns_facts import probe_facts
 from lab.engines.netns_files import collect_files
 from lab.engines.netns_holder import SOCKET_NAME
+from lab.engines.netns_libraries import library_versions
 from lab.engines.netns_programs import CODE_FOLDER, python_command
 from lab.engines.netns_runs import GUARD_MODULE, Guard, end_guard, find_guards, guard_arguments, stop
 from lab.engines.netns_terminal import pseudo_terminal, relay
@@ -53,6 +54,7 @@ class NetnsEngine:
         """The guard's pidfd, while there is a run."""
         self._folder: Path | None = None
         self._topology: Topology | None = None
+        self._facts: Facts | None = None
         self._unread: deque[Message] = deque()
         self._exit_codes: dict[int, int] = {}
         """Of commands that have ended, until `execute` returns them."""
@@ -62,11 +64,16 @@ class NetnsEngine:
     # ---- before hosts exist
 
     def facts(self) -> Facts:
-        return probe_facts()
+        if self._facts is None:  # asked by whoever chooses an engine, and again by the planner
+            self._facts = probe_facts()
+        return self._facts
 
     def prepare(self, topology: Topology, say: Say) -> dict[str, str]:
-        """Nothing needs to be made: programs run with the lab's own interpreter."""
-        return {"python": f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"}
+        """Nothing needs to be made: programs run with the lab's own interpreter. Raises MachineLacks when it lacks a
+        library of theirs.
+        """
+        python = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
+        return {"python": python, **library_versions(topology)}
 
     def up(self, topology: Topology, *, run_id: str, run_folder: Path, say: Say) -> None:
         self._topology = topology
@@ -292,7 +299,7 @@ class NetnsEngine:
             elif "ended" in message:
                 self._exit_codes[message["ended"]] = message["code"]
             elif "obstacle" in message:
-                raise MachineLacks(f"netns: {message['obstacle']}", hint=message["hint"])
+                raise MachineLacks(message["obstacle"], hint=message["hint"])
             else:
                 answers.append(message)
         return answers

@@ -20,9 +20,7 @@ _PROBE_WITHIN_S = 30.0
 def probe_facts() -> Facts:
     """Raises MachineLacks with the remedy when namespaces cannot be had."""
     if platform.system() != "Linux":
-        raise MachineLacks(
-            f"netns: hosts out of namespaces need Linux, got {platform.system()}", hint="use --engine compose"
-        )
+        raise MachineLacks(f"hosts out of namespaces need Linux, got {platform.system()}", hint="use --engine compose")
     probe = subprocess.run(
         python_command(PROBE_MODULE, ()),
         env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": CODE_FOLDER},
@@ -34,10 +32,10 @@ def probe_facts() -> Facts:
     )
     if not probe.stdout:
         last = (probe.stderr.splitlines() or ["it said nothing"])[-1]
-        raise MachineLacks(f"netns: the trial of this machine ended with code {probe.returncode}: {last}")
+        raise MachineLacks(f"the trial of this machine ended with code {probe.returncode}: {last}")
     found = json.loads(probe.stdout)
     if "obstacle" in found:
-        raise MachineLacks(f"netns: {found['obstacle']}", hint=found["hint"])
+        raise MachineLacks(found["obstacle"], hint=found["hint"])
     low, high = found["port_range"]
     return Facts(
         engine="netns",
@@ -60,7 +58,7 @@ def memory_bytes() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
-    raise MachineLacks("netns: /proc/meminfo has no MemTotal")
+    raise MachineLacks("/proc/meminfo has no MemTotal")
 
 
 def pids_max() -> int:

@@ -22,7 +22,7 @@ def collect_files(source: Path, target: Path, *, final: bool) -> None:
             for name in names:
                 _place(Path(folder, name), goal / name, final=final)
     except OSError as error:
-        raise RunFailed(f"{error.filename}: cannot be collected: {error.strerror}") from error
+        raise RunFailed(f"{error.filename or source}: cannot be collected: {error.strerror or error}") from error
 
 
 def _place(source: Path, goal: Path, *, final: bool) -> None:

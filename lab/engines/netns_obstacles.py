@@ -32,6 +32,8 @@ def enter_namespaces() -> None:
     """Move this process into new user (where needed), mount, network, UTS and IPC namespaces, and its children into a
     PID namespace. Raises Obstacle.
     """
+    # Read now: inside a user namespace the same files tell its own limits, while those outside hold as well.
+    forbidden = [kind for kind in ("net", "mnt", "pid", "uts", "ipc") if _setting(f"user/max_{kind}_namespaces") == "0"]
     ordinary = needs_user_namespace()
     if ordinary:
         uid, gid = os.getuid(), os.getgid()
@@ -42,12 +44,12 @@ def enter_namespaces() -> None:
         try:
             ns.map_to_root(uid, gid)
         except OSError as error:
-            raise _powerless(error, ordinary=ordinary) from error
+            raise _no_mapping(error, uid, forbidden) from error
     try:
         ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWPID | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC)
         ns.mount("none", "/", None, ns.MS_REC | ns.MS_SLAVE)
     except OSError as error:
-        raise _powerless(error, ordinary=ordinary) from error
+        raise _no_namespace(error, forbidden, ordinary=ordinary) from error
 
 
 def _setting(name: str) -> str | None:
@@ -77,24 +79,29 @@ def _no_user_namespace(error: OSError) -> Obstacle:
     )
 
 
-def _powerless(error: OSError, *, ordinary: bool) -> Obstacle:
+def _no_mapping(error: OSError, uid: int, forbidden: list[str]) -> Obstacle:
+    """Root without CAP_SETFCAP may not even be root of its own user namespace (user_namespaces(7), Linux 5.12)."""
+    if uid == 0:
+        return Obstacle(
+            f"root lacks the capabilities for it ({error.strerror}): {', '.join(sorted(NEEDED_CAPABILITIES))} "
+            "(or SETFCAP, for a user namespace)",
+            "start the container with --privileged, or run as an ordinary user",
+        )
+    return _no_namespace(error, forbidden, ordinary=True)
+
+
+def _no_namespace(error: OSError, forbidden: list[str], *, ordinary: bool) -> Obstacle:
     if ordinary and _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return Obstacle(
             f"AppArmor makes user namespaces useless (kernel.apparmor_restrict_unprivileged_userns = 1): {error}",
             "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
         )
-    if ordinary and os.getuid() == 0:
+    if error.errno == errno.ENOSPC and forbidden:
+        kind = forbidden[0]
         return Obstacle(
-            f"root without the capabilities for it ({error}): {', '.join(sorted(NEEDED_CAPABILITIES))}; or only SETFCAP",
-            "start the container with --privileged, or run as an ordinary user",
+            f"no {kind} namespaces are allowed (user.max_{kind}_namespaces = 0)",
+            f"sudo sysctl user.max_{kind}_namespaces=15000",
         )
-    for kind in ("net", "mnt", "pid", "uts", "ipc"):
-        limit = _setting(f"user/max_{kind}_namespaces")
-        if error.errno == errno.ENOSPC and limit == "0":
-            return Obstacle(
-                f"no {kind} namespaces are allowed (user.max_{kind}_namespaces = 0)",
-                f"sudo sysctl user.max_{kind}_namespaces=15000",
-            )
     return Obstacle(
         f"namespaces cannot be made ({error}): a seccomp filter, security module or container forbids it",
         "run outside the container, start it with --privileged, or run as root",

@@ -47,15 +47,7 @@ def _try_all(root: bool) -> dict[str, Any]:
 
     with IPRoute() as stack:
         _try_links(stack)
-        trials: dict[str, Callable[[], object]] = {
-            "netem": lambda: stack.tc("add", "netem", index=_index(stack, "veth0"), delay=1000),
-            "vxlan": lambda: stack.link("add", ifname="vxlan0", kind="vxlan", vxlan_id=7),
-            "tun": _try_tun,
-            "tc-bpf": _try_bpf,
-            "io_uring": _try_io_uring,
-            "limits": _try_limits,
-        }
-        missing = [name for name, trial in trials.items() if not _works(trial)]
+        missing = [name for name, trial in PROBES.items() if not _works(trial, stack)]
     low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     return {"root": root, "missing": missing, "nofile_hard": _nofile_hard(), "port_range": [int(low), int(high)]}
 
@@ -85,12 +77,12 @@ def _try_links(stack: Any) -> None:
         raise Obstacle(f"packet sockets are refused: {error}", "use a kernel with CONFIG_PACKET") from error
 
 
-def _works(trial: Callable[[], object]) -> bool:
+def _works(trial: Callable[[Any], object], stack: Any) -> bool:
     """Whether a trial succeeds. pyroute2's NetlinkError is no OSError."""
     from pyroute2 import NetlinkError
 
     try:
-        trial()
+        trial(stack)
     except (OSError, NetlinkError, NoLimits):
         return False
     return True
@@ -100,7 +92,7 @@ def _index(stack: Any, name: str) -> int:
     return int(stack.link_lookup(ifname=name)[0])
 
 
-def _try_tun() -> None:
+def _try_tun(_stack: Any) -> None:
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     try:
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", b"tap0", _IFF_TAP_NO_PI))
@@ -108,7 +100,7 @@ def _try_tun() -> None:
         os.close(descriptor)
 
 
-def _try_bpf() -> None:
+def _try_bpf(_stack: Any) -> None:
     """Load the smallest traffic-control program, `return 0`."""
     number = _SYS_BPF.get(os.uname().machine)
     if number is None:
@@ -123,7 +115,7 @@ def _try_bpf() -> None:
     os.close(_system_call(number, _BPF_PROG_LOAD, ctypes.byref(buffer), len(attributes)))
 
 
-def _try_io_uring() -> None:
+def _try_io_uring(_stack: Any) -> None:
     """Set up a ring of one entry, as the programs will: without any capability."""
     if int(_read_or("/proc/sys/kernel/io_uring_disabled", "0")) > 0:
         raise OSError(errno.EPERM, "kernel.io_uring_disabled")
@@ -139,7 +131,7 @@ def _system_call(number: int, *arguments: Any) -> int:
     return result
 
 
-def _try_limits() -> None:
+def _try_limits(_stack: Any) -> None:
     """Make control groups as a run with limits would."""
     Limits(f"probe-{os.getpid()}").remove()
 
@@ -159,6 +151,17 @@ def _read_or(path: str, default: str) -> str:
         return Path(path).read_text()
     except FileNotFoundError:
         return default
+
+
+PROBES: dict[str, Callable[[Any], object]] = {
+    "netem": lambda stack: stack.tc("add", "netem", index=_index(stack, "veth0"), delay=1000),
+    "vxlan": lambda stack: stack.link("add", ifname="vxlan0", kind="vxlan", vxlan_id=7),
+    "tun": _try_tun,
+    "tc-bpf": _try_bpf,
+    "io_uring": _try_io_uring,
+    "limits": _try_limits,
+}
+"""What a scenario might want: name in `Facts.missing` -> a trial that raises where the machine lacks it."""
 
 
 if __name__ == "__main__":
