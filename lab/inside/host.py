@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
         PROGRAM,
         {
             **facts,
-            "counters_first": counters.nonzero(keeper.first),
+            "counters_first": keeper.first,  # whole, zeros too: the names of all counters this kernel has
             "counters_last": counters.nonzero(keeper.last),
             "counters_delta": counters.difference(keeper.first, keeper.last),
             "usage": lifecycle.usage(),

@@ -106,14 +106,18 @@ class Evidence:
         return None
 
     def counters(self, host: str) -> tuple[dict[str, int], dict[str, int]] | None:
-        """Return the kernel's counters of a host before the traffic and after it; None where they were not read."""
-        path = self.folder / "hosts" / host / "observed.json"
-        if not path.exists():
+        """Return the kernel's counters of a host before the traffic and after it; None where they were not read.
+
+        Readings leave zeros out; the names of all counters this kernel has stand in host.json.
+        """
+        observed, keeper = (self.folder / "hosts" / host / name for name in ("observed.json", "host.json"))
+        if not observed.exists() or not keeper.exists():
             return None
-        readings = json.loads(path.read_text())["counters"]
+        readings = json.loads(observed.read_text())["counters"]
         if len(readings) < 2:
             return None
-        return readings[0]["counters"], readings[-1]["counters"]
+        zeros = dict.fromkeys(json.loads(keeper.read_text()).get("counters_first", {}), 0)
+        return zeros | readings[0]["counters"], zeros | readings[-1]["counters"]
 
     def addresses(self, host: str) -> list[str]:
         """Return the host's own addresses."""

@@ -1,7 +1,9 @@
 """Do the kernel's counters and the capture agree? Segment for segment, in both directions.
 
-The kernel counts every TCP segment that it hands to IP (`Tcp.OutSegs`) and every one that it gets from it
-(`Tcp.InSegs`), in each network stack apart. A recorder on all interfaces of that stack must have seen the same number.
+The kernel counts every TCP segment that it gets from IP (`Tcp.InSegs`), every one that it sends for the first time
+(`Tcp.OutSegs`) and every one that it sends again (`Tcp.RetransSegs`; a SYN-ACK sent again counts in both), in each
+network stack apart. A recorder on all interfaces of that stack must have seen the same number; how this was found out
+stands in `lab/inside/counters.py`.
 Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed, so the
 two counts cover the same segments. Where they differ, either the recorder lost packets that nobody reported, or the
 filter kept some out; then the capture proves no absence.
@@ -32,7 +34,8 @@ def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
         return {**result, "sentence": f"{host}: not comparable with the kernel's counters: {reason}"}
     before, after = readings
     result["kernel_in"] = after["Tcp.InSegs"] - before["Tcp.InSegs"]
-    result["kernel_out"] = after["Tcp.OutSegs"] - before["Tcp.OutSegs"]
+    sent = sum(after[name] - before[name] for name in ("Tcp.OutSegs", "Tcp.RetransSegs"))
+    result["kernel_out"] = sent - _syn_acks_again(evidence, host)
     captured = captured_segments(evidence, host)
     if captured is None:
         return {**result, "sentence": f"{host}: no packets table"}
@@ -58,6 +61,14 @@ def captured_segments(evidence: Evidence, host: str) -> tuple[int, int] | None:
         pl.col("dst_addr").is_in(addresses).sum().alias("in"), pl.col("src_addr").is_in(addresses).sum().alias("out")
     ).collect()
     return int(counts["in"][0]), int(counts["out"][0])
+
+
+def _syn_acks_again(evidence: Evidence, host: str) -> int:
+    """Count the SYN-ACKs that this host sent again: the kernel counted each of them twice."""
+    mine = evidence.connections.filter(
+        (pl.col("host") == host) & pl.col("resp_addr").is_in(evidence.addresses(host)) & (pl.col("syn_ack_count") > 1)
+    )
+    return int((mine["syn_ack_count"] - 1).sum())
 
 
 def _filtered(evidence: Evidence, host: str) -> str | None:

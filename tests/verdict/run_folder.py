@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+COUNTERS = ("Tcp.InSegs", "Tcp.OutSegs", "Tcp.RetransSegs", "TcpExt.ListenOverflows")
+
 CONNECTIONS = pl.DataFrame(
     {
         "host": ["server"] * 4,
@@ -17,6 +19,8 @@ CONNECTIONS = pl.DataFrame(
         "teardown": ["fin4", "fin3", "reset", None],
         "reset": [None, None, "abort", "refuse"],
         "active_closer": ["orig", "orig", None, None],
+        "resp_addr": ["10.0.0.2"] * 4,
+        "syn_ack_count": [1, 2, 1, 0],
         "orig_bytes": [64, 64, 64, 0],
         "resp_bytes": [64, 64, 0, 0],
         "orig_retransmissions": [0, 1, 0, 0],
@@ -42,9 +46,10 @@ def make_run(
     """Write a run folder: one server host (captured), one client host, four connections, 10 segments in and 8 out."""
     client = {"opened": 3, "errors": {"ECONNREFUSED": 1}, "arrivals": {"not_started": 0}, "phases": []}
     capture = {"interfaces": {"eth0": {"received": 18, "dropped": dropped, "written": 18 - dropped}}}
+    # One of the segments out is a retransmission, and one a SYN-ACK sent again, which the kernel counts twice.
     counters = [
-        {"counters": {"Tcp.InSegs": 100, "Tcp.OutSegs": 100, "TcpExt.ListenOverflows": 0}},
-        {"counters": {"Tcp.InSegs": 100 + kernel[0], "Tcp.OutSegs": 100 + kernel[1], "TcpExt.ListenOverflows": 0}},
+        {"counters": {"Tcp.InSegs": 100, "Tcp.OutSegs": 100}},
+        {"counters": {"Tcp.InSegs": 100 + kernel[0], "Tcp.OutSegs": 99 + kernel[1], "Tcp.RetransSegs": 2}},
     ]
     files: dict[str, Any] = {
         "manifest.json": {
@@ -75,6 +80,7 @@ def make_run(
             "usage": {"cpu_user_ns": 3_000_000, "cpu_system_ns": 1_000_000},
         },
         "hosts/server/capture.json": capture,
+        "hosts/server/host.json": {"counters_first": dict.fromkeys(COUNTERS, 0)},
         "hosts/server/observed.json": {"counters": counters, "usage": {}},
     }
     for name, data in files.items():

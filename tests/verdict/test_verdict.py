@@ -40,6 +40,7 @@ def only(folder: Path) -> dict[str, object]:
         ("capture.dropped", 0),
         ("capture.unreconciled", 0),
         ("counter.Tcp.InSegs", 10),
+        ("counter.TcpExt.ListenOverflows", 0),
     ],
 )
 def test_each_measure_is_read_from_its_evidence(tmp_path: Path, what: str, value: float) -> None:
@@ -97,6 +98,11 @@ def test_arrivals_that_were_not_started_make_the_run_unknown(tmp_path: Path) -> 
     verdict = judge(make_run(tmp_path, expectation("fleet.opened", equal=3), fleet=fleet), {})
     assert verdict["verdict"] == "unknown"
     assert verdict["validity"] == "generator-limited"
+
+
+def test_a_counter_this_kernel_does_not_have_is_unknown_not_zero(tmp_path: Path) -> None:
+    row = only(make_run(tmp_path, expectation("counter.TcpExt.ListenOverflow", equal=0)))
+    assert (row["observed"], row["verdict"]) == (None, "unknown")
 
 
 def test_a_check_that_crashes_is_unknown_with_its_error(tmp_path: Path) -> None:
