@@ -4,10 +4,10 @@
 
 As root, since tcpdump insists on changing its user, which a user namespace refuses. Each repeat makes two hosts
 (network namespaces joined by veth), starts one recorder on the server's interface, runs the connections, sends 500
-datagrams and stops the recorder at once. Repeats are interleaved, the order turned round every time. Prints one line of JSON:
-packets on the wire by the kernel's counters, packets in the file, the last 500, processor time of the recorder's
-process from its start to its end (for the sidecar: interpreter, arming, recording and conversion), and its ratio to
-tcpdump's with the smallest and largest seen.
+datagrams and stops the recorder at once. Repeats are interleaved, the order turned round every time. Prints one line
+of JSON: packets on the wire by the kernel's counters, packets in the file, the last 500, processor time of the
+recorder's process from its start to its end (for the sidecar: interpreter, arming, recording and conversion), and its
+ratio to tcpdump's with the smallest and largest seen.
 """
 
 from __future__ import annotations

@@ -71,8 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"--filter {options.filter!r}" if isinstance(error, bpf.FilterInvalid) else "--interface"
         lifecycle.say(f"capture: {where}: {error}")
         return EXIT_INVALID
-    except (PermissionError, RuntimeError) as error:
-        lifecycle.say(f"capture: cannot open a packet socket: {error}\nhint: grant CAP_NET_RAW")
+    except (OSError, RuntimeError) as error:
+        hint = "\nhint: grant CAP_NET_RAW over this network stack" if isinstance(error, PermissionError) else ""
+        lifecycle.say(f"capture: cannot record: {error}{hint}")
         return EXIT_MACHINE_LACKS
     drop_capabilities()
     armed = {r.interface: {"linktype": r.linktype, "ring_bytes": r.ring.ring_bytes} for r in recordings}
