@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from lab import units
 from lab.report import svg
-from lab.report.time_scale import spread
 
-WIDTH, HEIGHT = 480.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 16.0, 46.0, 44.0
+WIDTH, HEIGHT = 400.0, 250.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 16.0, 46.0, 44.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,8 @@ def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line], summary: str) -> 
     content = [svg.text(0, 16, title, "strong"), svg.text(_LEFT, 34, y.label, "soft small")]
     content += _grid(x, y)
     content += [_line(line, x, y) for line in lines]
-    content += _names(lines, x, y) if len(lines) > 1 else []
+    if len(lines) > 1:
+        content.append(_names(lines))
     return svg.drawing("".join(content), WIDTH, HEIGHT, title=title, summary=summary)
 
 
@@ -128,14 +129,7 @@ def _line(line: Line, x: Axis, y: Axis) -> str:
     return content
 
 
-def _names(lines: Sequence[Line], x: Axis, y: Axis) -> list[str]:
-    """Name each line at its highest point, clear of one another: no legend to look up."""
-    tops = [min(((_x(x, a), _y(y, b)) for a, b in line.points), key=lambda place: place[1]) for line in lines]
-    order = sorted(range(len(lines)), key=lambda i: tops[i][1])
-    heights = spread([max(tops[i][1] - 6, _TOP + 4) for i in order], 15.0)
-    content = []
-    for i, height in zip(order, heights, strict=True):
-        right = tops[i][0] > (_LEFT + WIDTH - _RIGHT) / 2
-        at = tops[i][0] - 4 if right else tops[i][0] + 4
-        content.append(svg.text(at, height, lines[i].name, f"small strong {lines[i].hue} fill", "end" if right else ""))
-    return content
+def _names(lines: Sequence[Line]) -> str:
+    """Name the lines above the chart, each in its colour."""
+    parts = [svg.element("tspan", escape(line.name), class_=f"{line.hue} fill", dx=14) for line in lines]
+    return svg.element("text", "".join(parts), x=WIDTH - _RIGHT, y=34, class_="small strong", text_anchor="end")

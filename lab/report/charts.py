@@ -15,13 +15,13 @@ from lab import units
 from lab.report.chart import Axis, Line, chart, linear, log_time, percentiles
 from lab.report.run_files import RunFiles
 
-_POINTS = 240
-"""Points of a line: one for each two pixels of a chart's width."""
+_POINTS = 200
+"""Points of a line: one for each two units of a chart's width."""
 _BINS_PER_DECADE = 16
 
 _LATENCIES = (
-    ("message", "service_ns", "service time (from sending)", "blue"),
-    ("message", "response_ns", "response time (from when due)", "violet"),
+    ("message", "service_ns", "service time", "blue"),
+    ("message", "response_ns", "response time", "violet"),
     ("probe", "service_ns", "probes", "orange"),
     ("connect", "service_ns", "connect", "green"),
 )
@@ -37,7 +37,7 @@ def charts(run: RunFiles) -> Iterator[str]:
 
 def latency(run: RunFiles) -> str | None:
     """Draw each latency series as a curve over its percentiles; None without a latency table."""
-    table = run.table("latency")
+    table = run.table("latency", ["kind", "service_ns", "response_ns"])
     if table is None or not {"kind", "service_ns", "response_ns"} <= set(table.columns):
         return None
     lines, most = [], 0
@@ -50,7 +50,7 @@ def latency(run: RunFiles) -> str | None:
     if not lines:
         return None
     times = [time for line in lines for _, time in line.points]
-    x, y = percentiles(most, "share of all, the slowest at the right"), log_time(min(times), max(times), "took at most")
+    x, y = percentiles(most, "percentile"), log_time(min(times), max(times), "took at most")
     told = "; ".join(f"{line.name}: slowest {units.show_duration(line.points[-1][1])}" for line in lines)
     return chart("Latency", x, y, lines, told)
 
@@ -76,7 +76,7 @@ def _percentile_curve(ordered: pl.Series) -> list[tuple[float, float]]:
 def open_over_time(run: RunFiles) -> str | None:
     """Draw how many connections were open at each moment, as the first vantage saw it; None without one."""
     for host in run.vantages:
-        table = run.table("connections", host)
+        table = run.table("connections", ["start_ns", "duration_ns"], host)
         if table is None or table.is_empty():
             continue
         start = int(table["start_ns"].min())  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ _HANDSHAKE = (
 def handshakes(run: RunFiles) -> str | None:
     """Draw how long both halves of the handshake took, as histograms; None where no handshake was measured."""
     for host in run.vantages:
-        table = run.table("connections", host)
+        table = run.table("connections", [column for column, _, _ in _HANDSHAKE], host)
         if table is None:
             continue
         halves = [

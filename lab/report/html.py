@@ -48,10 +48,11 @@ def report_html(run_folder: Path) -> str:
     content = {
         "word": story.verdict_word(run),
         "headline": story.headline(run),
+        "held": story.held(run),
         "identity": story.identity(run),
         "started": run.manifest.get("started"),
         "worth": story.worth(run),
-        "lesson": paragraphs(str(run.manifest.get("lesson") or "")),
+        "lesson": str(run.manifest.get("lesson") or "").strip().split("\n\n"),
         "happened": story.happened(run),
         "captured": story.captured(run),
         "charts": [Markup(chart) for chart in charts(run)],
@@ -70,25 +71,23 @@ def report_html(run_folder: Path) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lab.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
+    return environment
 
 
-def paragraphs(prose: str) -> list[Markup]:
-    """Turn a lesson's text into paragraphs; what stands in backticks becomes code."""
-    result = []
-    for paragraph in prose.strip().split("\n\n"):
-        parts = " ".join(paragraph.split()).split("`")
-        if len(parts) % 2 == 0:
-            parts = ["`".join(parts)]  # a backtick without its partner is just a backtick
-        marked = [Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)]
-        result.append(Markup("").join(marked))
-    return [paragraph for paragraph in result if paragraph]
+def code(prose: str) -> Markup:
+    """Escape a text; what stands in backticks becomes code."""
+    parts = prose.split("`")
+    if len(parts) % 2 == 0:
+        return escape(prose)  # a backtick without its partner is just a backtick
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _ladder(example: Example | None) -> Markup | None:

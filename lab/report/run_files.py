@@ -8,13 +8,14 @@ report and the verdict can never tell different ones. What a run did not leave i
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lab.report.steps import Endpoint, Step, Typical, choose_typical, steps
+from lab.report.steps import KIND, Endpoint, Step, Typical, choose_typical, steps
 from lab.verdict.observe import Evidence, observe
 
 
@@ -92,11 +93,17 @@ class RunFiles:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
-    def table(self, name: str, host: str | None = None) -> pl.DataFrame | None:
-        """Read one table (`host`: the rows of that vantage only); None where there is none."""
+    def table(self, name: str, columns: Sequence[str], host: str | None = None) -> pl.DataFrame | None:
+        """Read those of the columns that the table has (`host`: the rows of that vantage only); None without a table.
+
+        A run of a million connections has a hundred columns of them: nobody should read more than is told.
+        """
         lazy = self.scan(name, host)
         try:
-            return None if lazy is None else lazy.collect()
+            if lazy is None:
+                return None
+            there = lazy.collect_schema().names()
+            return lazy.select([column for column in columns if column in there]).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             self._miss(f"tables/{name}.parquet: {_reason(error)}")
             return None
@@ -113,26 +120,39 @@ class RunFiles:
     def example(self) -> Example | None:
         """Find the typical connection, as the server's host saw it; None where no connection was captured."""
         for host in self.vantages:
-            connections = self.table("connections", host)
-            packets = self.scan("packets", host)
-            if connections is None or packets is None or connections.is_empty():
+            kinds = self.table("connections", ["id", "duration_ns", *KIND], host)
+            if kinds is None or kinds.is_empty():
                 continue
-            chosen = choose_typical(connections)
-            row = connections.row(by_predicate=pl.col("id") == chosen.connection, named=True)
+            chosen = choose_typical(kinds)
             try:
-                rows = packets.filter(pl.col("connection") == chosen.connection).collect()
-                walked = steps(rows, chosen.connection, row)
+                row, walked = self.connection(host, chosen.connection)
             except (OSError, KeyError, pl.exceptions.PolarsError) as error:
                 self._miss(f"tables/packets.parquet: {_reason(error)}")
                 continue
-            return Example(
-                typical=chosen,
-                host=host,
-                orig=self.endpoint(row["orig_addr"], row["orig_port"]),
-                resp=self.endpoint(row["resp_addr"], row["resp_port"]),
-                steps=walked,
-            )
+            orig, resp = self.endpoints(row)
+            return Example(typical=chosen, host=host, orig=orig, resp=resp, steps=walked)
         return None
+
+    def connection(self, host: str, connection: int) -> tuple[dict[str, Any], list[Step]]:
+        """Return one connection as one vantage saw it: its row of the connections table, and its steps.
+
+        Raises OSError (no table), KeyError (no such connection).
+        """
+        tables = self.folder / "tables"
+        rows = pl.scan_parquet(tables / "connections.parquet").filter(
+            (pl.col("host") == host) & (pl.col("id") == connection)
+        )
+        found = rows.collect().to_dicts()
+        if not found:
+            raise KeyError(f"connection {connection} at {host}")
+        packets = pl.scan_parquet(tables / "packets.parquet").filter(
+            (pl.col("host") == host) & (pl.col("connection") == connection)
+        )
+        return found[0], steps(packets.collect(), connection, found[0])
+
+    def endpoints(self, row: Mapping[str, Any]) -> tuple[Endpoint, Endpoint]:
+        """Name both ends of a row of the connections table, by the hosts that have the addresses."""
+        return self.endpoint(row["orig_addr"], row["orig_port"]), self.endpoint(row["resp_addr"], row["resp_port"])
 
     def endpoint(self, address: str, port: int) -> Endpoint:
         """Name one end of a connection by the host that has the address."""

@@ -11,39 +11,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from lab import units
+from lab.report.kinds import kinds
 from lab.report.run_files import RunFiles
 
 NOT_RECORDED = "not recorded"
-
-KINDS = {
-    "complete": "SYN, SYN-ACK, ACK",
-    "incomplete": "never agreed on",
-    "no_answer": "the SYN was never answered",
-    "refused": "nobody listens: the SYN was answered by RST",
-    "syn_aborted": "the client gave up before an answer",
-    "syn_rcvd": "the SYN-ACK was never acknowledged",
-    "bad_ack": "the wrong number was acknowledged",
-    "reset_in_syn_rcvd": "reset before it was established",
-    "icmp_error": "the network reported it unreachable",
-    "one_sided": "only one direction was seen",
-    "midstream": "began before the capture",
-    "fin4": "FIN, ACK, FIN, ACK",
-    "fin3": "FIN, FIN with the ACK, ACK",
-    "simultaneous": "both FINs crossed",
-    "half_closed": "one side closed, the other went on",
-    "last_ack_missing": "the last FIN was never acknowledged",
-    "reset": "ended by RST, not by FIN",
-    "open_at_end": "still open when the capture ended",
-    "refuse": "to a port nobody listens on",
-    "abort": "the sender threw the connection away (SO_LINGER 0)",
-    "abort_unread": "closed with unread data",
-    "after_fin": "data met a closed socket",
-    "after_close": "after both FINs",
-    "with_data": "carrying data",
-    "out_of_window": "outside the window: ignored by TCP",
-    "unknown": "the capture lost packets",
-}
-"""A gloss for each word of the tables."""
 
 
 def count(value: float | None) -> str:
@@ -71,6 +42,15 @@ def headline(run: RunFiles) -> str:
 def verdict_word(run: RunFiles) -> str:
     """`pass`, `fail` or `unknown`; a run without a verdict proves nothing."""
     return str(run.verdict.get("verdict", "unknown"))
+
+
+def held(run: RunFiles) -> str:
+    """Say how many expectations held."""
+    if not run.verdict:
+        return "No verdict was reached."
+    rows = run.verdict.get("expectations", [])
+    passed = sum(row.get("verdict") == "pass" for row in rows)
+    return f"{passed} of {plural(len(rows), 'expectation')} held."
 
 
 def identity(run: RunFiles) -> str:
@@ -195,12 +175,19 @@ def captured(run: RunFiles) -> list[str]:
     return sentences
 
 
+_COUNTED = ("retransmissions", "zero_windows")
+_TOLD = [
+    *("handshake", "handshake_reason", "teardown", "reset"),
+    *(f"{s}_{n}" for s in ("orig", "resp") for n in _COUNTED),
+]
+
+
 def _connections(run: RunFiles, host: str) -> Iterator[str]:
-    table = run.table("connections", host)
+    table = run.table("connections", _TOLD, host)
     if table is None:
         return
     if table.is_empty():
-        flows = run.table("flows", host)
+        flows = run.table("flows", ["id"], host)
         yield f"No TCP connection; {plural(None if flows is None else flows.height, 'flow')} of other packets."
         return
     yield f"{plural(table.height, 'connection')}; handshakes: {kinds(table, 'handshake', 'handshake_reason')}."
@@ -216,16 +203,6 @@ def _both_ways(table: pl.DataFrame, name: str) -> int | None:
     """Sum a number over both directions; None where the table does not have it."""
     columns = [f"{side}_{name}" for side in ("orig", "resp")]
     return sum(int(table[column].sum()) for column in columns) if set(columns) <= set(table.columns) else None
-
-
-def kinds(table: pl.DataFrame, *columns: str) -> str:
-    """Count the kinds in a column, the most common first, with glosses; the last of `columns` says most."""
-    kind = pl.coalesce([pl.col(name).cast(pl.String) for name in reversed(columns) if name in table.columns]).alias(
-        "kind"
-    )
-    counted = table.select(kind).drop_nulls().group_by("kind").len().sort(["len", "kind"], descending=[True, False])
-    told = [f"{count(n)} {name}" + (f" ({KINDS[name]})" if name in KINDS else "") for name, n in counted.iter_rows()]
-    return "; ".join(told) or "none"
 
 
 def _sentence(text: str) -> str:

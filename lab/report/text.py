@@ -73,12 +73,7 @@ def _verdict(word: str) -> Text:
 def _head(run: RunFiles, width: int) -> Iterator[RenderableType]:
     word = story.verdict_word(run)
     yield Text.assemble(_verdict(word), "  ", (story.headline(run), "bold"))
-    rows = run.verdict.get("expectations", [])
-    held = sum(row.get("verdict") == "pass" for row in rows)
-    if run.verdict:
-        yield _wrapped(f"{held} of {story.plural(len(rows), 'expectation')} held. {story.identity(run)}", width)
-    else:
-        yield _wrapped(f"No verdict was reached. {story.identity(run)}", width)
+    yield _wrapped(f"{story.held(run)} {story.identity(run)}", width)
     if (worth := story.worth(run)) is not None:
         yield _wrapped(worth, width)
 

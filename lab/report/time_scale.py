@@ -11,7 +11,9 @@ from itertools import pairwise
 from statistics import quantiles
 
 ROW = 26.0
-"""Height of a label's row; the commoner short gaps are drawn about this long."""
+"""The commoner short gaps are drawn about this long."""
+LABEL = 20.0
+"""Room that a label needs."""
 LONGEST = 3.5 * ROW
 """A gap that would be longer is broken."""
 BREAK = 56.0
@@ -25,7 +27,7 @@ class TimeScale:
     places: tuple[float, ...]
     """Where each moment is."""
     rows: tuple[float, ...]
-    """Where each moment's label goes: as near as may be, neighbours at least `ROW` apart."""
+    """Where each moment's label goes: as near as may be, neighbours at least `LABEL` apart."""
     broken: tuple[int, ...]
     """The axis is broken between moment i and i + 1."""
     ns_per_pixel: float
@@ -44,7 +46,7 @@ def time_scale(times_ns: Sequence[int], break_after: Sequence[int] = ()) -> Time
     rows: list[float] = []
     for first, last in pairwise([0, *(place + 1 for place in broken), len(times_ns)]):
         stretch = [(moment - times_ns[first]) / ns_per_pixel for moment in times_ns[first:last]]
-        spread_out = spread(stretch, ROW)
+        spread_out = spread(stretch, LABEL)
         top = max(places[-1], rows[-1]) + BREAK - min(spread_out[0], 0.0) if places else -min(spread_out[0], 0.0)
         places += [top + place for place in stretch]
         rows += [top + row for row in spread_out]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.report.time_scale import BREAK, LONGEST, ROW, spread, time_scale
+from lab.report.time_scale import BREAK, LABEL, LONGEST, spread, time_scale
 
 moments = st.lists(st.integers(0, 10**10), min_size=1, max_size=60).map(sorted)
 
@@ -28,7 +28,7 @@ def test_between_breaks_distance_is_time_over_scale(times_ns: list[int]):
 @given(moments)
 def test_labels_never_overlap_and_keep_their_order(times_ns: list[int]):
     rows = time_scale(times_ns).rows
-    assert all(following - here >= ROW - 1e-3 for here, following in pairwise(rows))
+    assert all(following - here >= LABEL - 1e-3 for here, following in pairwise(rows))
 
 
 @given(moments)
