@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/server_and_fleet.py [--blocks N] [--seconds S] [--only server|fleet]
 
-Two network namespaces joined by a veth pair, made here and gone with this program (it re-starts itself under
+Two network namespaces joined by a veth pair, made here and gone with this program (it starts itself again under
 `unshare`; no root is needed). 64-byte echo over 100 connections, server and client each on a processor of its own:
 
     server: requests/s of lab.inside.servers.epoll_server over those of c/epoll_echo_server.c, both under c/epoll_client.c
@@ -72,11 +72,11 @@ class TwoHosts:
         self._holder.wait()
 
     @contextmanager
-    def serving(self, command: list[str], folder: Path) -> Iterator[int]:
-        """Run a server in its host, on the last processor, while the block runs with its process id."""
-        cpu = str(max(os.sched_getaffinity(0)))
+    def serving(self, command: list[str], folder: Path, *, pinned: bool = True) -> Iterator[int]:
+        """Run a server in its host, on the last processor if `pinned`, while the block runs with its process id."""
+        pin = ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if pinned else []
         with subprocess.Popen(
-            [*self._enter, "taskset", "-c", cpu, *command],
+            [*self._enter, *pin, *command],
             stdout=subprocess.PIPE,
             env={**os.environ, "LAB_OUT": str(folder)},
             cwd=ROOT,
@@ -185,6 +185,17 @@ def build(folder: Path) -> Path:
     return folder
 
 
+def inside_namespaces() -> None:
+    """Start this program again in a user and a network namespace of its own, unless it is there already."""
+    if INSIDE in os.environ:
+        return
+    for tool in ("unshare", "nsenter", "ip", "taskset", os.environ.get("CC", "cc")):
+        if shutil.which(tool) is None:
+            sys.exit(f"{tool}: not found; this benchmark needs it")
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--net", sys.executable, *sys.argv])
+
+
 def compare(only: str | None, blocks: int, seconds: float) -> None:
     hosts = TwoHosts()
     try:
@@ -232,13 +243,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
     parser.add_argument("--only", choices=("server", "fleet"), help="one comparison instead of both")
     given = parser.parse_args()
-    if INSIDE not in os.environ:
-        for tool in ("unshare", "nsenter", "ip", "taskset", os.environ.get("CC", "cc")):
-            if shutil.which(tool) is None:
-                sys.exit(f"{tool}: not found; this benchmark needs it")
-        os.environ[INSIDE] = "1"
-        command = ["unshare", "--user", "--map-root-user", "--net", sys.executable, __file__, *sys.argv[1:]]
-        os.execvp("unshare", command)
+    inside_namespaces()
     compare(given.only, given.blocks, given.seconds)
 
 

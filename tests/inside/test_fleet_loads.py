@@ -143,12 +143,12 @@ def test_more_answers_than_requests_are_surplus(form: dict[str, Any], tmp_path: 
     assert result["surplus_bytes"] > 0
 
 
-FRAMINGS = ("fixed:64", r"delimiter:\n", "length", "json-header")
+FRAMINGS = ("fixed:64", r"delimiter:\n", "length", "json-header", "http")
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_answers_end_where_their_framing_says(framing: str, tmp_path: Path) -> None:
-    codec = parse_framing(framing)
+    codec = parse_framing(framing, side="server")
     decoders: dict[int, Any] = {}
 
     def framed(_peer: Peer, connection: socket.socket, data: bytes) -> None:

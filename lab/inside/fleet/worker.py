@@ -124,12 +124,11 @@ class Worker:
 
     def sweep(self) -> None:
         """Take in what has happened to the connections up to now."""
-        count = EVENTS
-        while count == EVENTS:
-            count = 0
-            for fd, events in self.poll(0):
+        while ready := list(self.poll(0)):
+            for fd, events in ready:
                 self.idle_event(fd, events)
-                count += 1
+            if len(ready) < EVENTS - 1:  # one of them may have been the timer
+                break
 
     def note_wrong(self, connection: int, data: bytes, why: str) -> None:
         """Keep the first wrong answer as evidence."""
