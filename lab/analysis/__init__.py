@@ -180,10 +180,11 @@ def analyze(
 
 def write_parquet(analysis: Analysis, folder: Path) -> None:
     """Write `packets`, `connections`, `flows` and `captures` as Parquet files into `folder`, in bounded memory."""
+    from lab.analysis import tables
     from lab.analysis.parquet import write_chunks
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_chunks(analysis.packet_chunks(), analysis.packets, folder / "packets.parquet")
-    write_chunks(analysis.connection_chunks(), lambda: analysis.connections, folder / "connections.parquet")
+    write_chunks(analysis.packet_chunks(), tables.PACKETS, folder / "packets.parquet")
+    write_chunks(analysis.connection_chunks(), tables.CONNECTION_COLUMNS, folder / "connections.parquet")
     analysis.flows.write_parquet(folder / "flows.parquet")
     analysis.captures.write_parquet(folder / "captures.parquet")

@@ -276,13 +276,17 @@ def empty_state() -> State:
     )
 
 
-def make_room(state: State, packets: int) -> None:
-    """Make room for all that `packets` more packets may add, so that the loops never have to grow anything.
+def with_room(state: State, packets: int) -> State:
+    """The same state with room for all that `packets` more packets may add, so that the loops never have to grow anything.
 
-    Arrays grow in place (the allocator moves pages, it does not copy them): nobody may hold a view of one meanwhile.
+    Arrays double, and pages not written to yet take no memory.
     """
-    for name, (_, counter, each) in GROWING.items():
+    grown = {}
+    for name, (record, counter, each) in GROWING.items():
         array = getattr(state, name)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         if used + packets * each > array.size:
-            array.resize(used + used // 4 + packets * each, refcheck=False)
+            larger = np.zeros(2 * used + 2 * packets * each, record)
+            larger[:used] = array[:used]
+            grown[name] = larger
+    return state._replace(**grown) if grown else state

@@ -19,7 +19,7 @@ from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.connections import follow
 from lab.analysis.endpoints import address_row, resolve, with_slots
 from lab.analysis.packets import dissect
-from lab.analysis.state import ORIGINATORS_GIVEN, State, empty_state, make_room
+from lab.analysis.state import ORIGINATORS_GIVEN, State, empty_state, with_room
 from lab.errors import CaptureFileBroken
 
 CHUNK_PACKETS = 16 * BATCH_PACKETS
@@ -61,8 +61,7 @@ def survey(paths: Sequence[Path], originators: Sequence[str] = ()) -> tuple[Surv
 
 def _with_originators(state: State, originators: Sequence[str]) -> State:
     """Enter the addresses that the caller says are clients'."""
-    make_room(state, len(originators))
-    state = with_slots(state, len(originators))
+    state = with_slots(with_room(state, len(originators)), len(originators))
     for text in originators:
         address = ipaddress.ip_address(text)
         high, low = int(address) >> 64, int(address) & 0xFFFF_FFFF_FFFF_FFFF
@@ -86,8 +85,8 @@ def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
                 if used + batch.count > CHUNK_PACKETS:
                     yield chunk[:used]
                     chunk, used = np.zeros(CHUNK_PACKETS, PACKET), 0
-                make_room(result.state, batch.count)
-                state = result.state = with_slots(result.state, batch.count)
+                state = with_slots(with_room(result.state, batch.count), batch.count)
+                result.state = state
                 dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, chunk, used, work)
                 resolve(batch.buffer, chunk, used, batch.count, work, state)
                 follow(batch.buffer, chunk, used, result.packets, batch.count, work, state)
