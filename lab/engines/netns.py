@@ -77,8 +77,13 @@ class NetnsEngine:
 
     def up(self, topology: Topology, *, run_id: str, run_folder: Path, say: Say) -> None:
         self._topology = topology
-        self._folder = run_folder.resolve() / FOLDER_NAME
-        self._folder.mkdir(parents=True)
+        folder = run_folder.resolve() / FOLDER_NAME
+        if folder.exists():
+            raise RunFailed(
+                f"{run_folder}: a run is up there already, or was when it was killed", hint="use another folder"
+            )
+        folder.mkdir(parents=True)
+        self._folder = folder
         try:
             self._start_guard(run_id)
             notes = self._ask("build", topology=topology.to_json(), folder=str(self._folder), run=run_id)

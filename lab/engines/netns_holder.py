@@ -57,6 +57,7 @@ class Holder:
         self._wakeup, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a host's `kill -INT 1` must not end the run
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._reap)
 
     def loop(self) -> None:

@@ -42,6 +42,8 @@ class HostNamespaces:
     mount: int
     out: Path
     """$LAB_OUT of its programs."""
+    home: Path
+    """$HOME of all that runs in it: what libraries and shells leave there is no result."""
 
     def enter(self) -> None:
         """Move this process into the host. The working directory becomes `/`."""
@@ -87,8 +89,9 @@ _KINDS = (("net", ns.CLONE_NEWNET), ("uts", ns.CLONE_NEWUTS), ("mnt", ns.CLONE_N
 
 def _create_host(host: Host, folder: Path, shared: dict[str, Path]) -> HostNamespaces:
     """Make one host and stay in it."""
-    out = folder / "out"
+    out, home = folder / "out", folder / "home"
     out.mkdir(parents=True)
+    home.mkdir()
     ns.unshare(ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWNS)
     ns.sethostname(host.name)
     for target, source in shared.items():
@@ -100,7 +103,7 @@ def _create_host(host: Host, folder: Path, shared: dict[str, Path]) -> HostNames
         with suppress(SysctlRefused):  # a kernel without IPv6 is quiet by itself
             set_sysctl(host.name, key, value)
     network, uts, mount = (os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind, _flag in _KINDS)
-    return HostNamespaces(name=host.name, network=network, uts=uts, mount=mount, out=out)
+    return HostNamespaces(name=host.name, network=network, uts=uts, mount=mount, out=out, home=home)
 
 
 def hosts_file(hosts: Sequence[Host]) -> str:
@@ -131,7 +134,8 @@ def set_sysctl(host: str, key: str, value: str) -> None:
     try:
         path.write_text(value + "\n")
     except FileNotFoundError as error:
-        raise SysctlRefused(f"{where}: this kernel has none of that name in a network namespace") from error
+        where_else = "; some are the machine's alone, and older kernels hide others from ordinary users"
+        raise SysctlRefused(f"{where}: this kernel has none of that name in a host{where_else}") from error
     except OSError as error:
         raise SysctlRefused(f"{where}: the kernel refuses the value {value!r}: {error.strerror}") from error
 

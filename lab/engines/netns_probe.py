@@ -64,6 +64,8 @@ def _try_links(stack: Any) -> None:
             raise Obstacle(
                 f"{what} cannot be made: {module}", f"sudo modprobe {kind}, or use another kernel"
             ) from error
+    if not Path("/etc/hosts").exists():
+        raise Obstacle("/etc/hosts is not there to be covered by each host's own", "sudo touch /etc/hosts")
     try:
         Path("/proc/sys/net/ipv4/tcp_fin_timeout").write_text("60\n")
     except OSError as error:

@@ -38,7 +38,7 @@ def environment(host: HostNamespaces) -> dict[str, str]:
     """All that a program in a host finds in its environment."""
     return {
         "PATH": f"{os.path.dirname(sys.executable)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": str(host.out),
+        "HOME": str(host.home),
         "LANG": "C.UTF-8",
         "PYTHONPATH": CODE_FOLDER,
         "LAB_OUT": str(host.out),

@@ -44,15 +44,15 @@ def diagnose(host: str, role: str, *arguments: str, **fields: Any) -> Program:
 
 
 def build(
-    facts: Facts,
+    facts: Facts | None,
     programs: Sequence[Program],
     *,
     hosts: Sequence[str] = ("server", "client"),
     offloads: str | None = None,
     **host_fields: Any,
 ) -> Topology:
-    """Hosts on one network, each with its keeper, and the programs."""
-    taken = [ipaddress.ip_network(subnet) for subnet in facts.taken_subnets]
+    """Hosts on one network, each with its keeper, and the programs. No facts: no subnet is taken."""
+    taken = [ipaddress.ip_network(subnet) for subnet in (facts.taken_subnets if facts else ())]
     subnet = random.choice([s for s in SUBNETS if not any(s.overlaps(t) for t in taken)])
     switch = ("--offloads", offloads) if offloads else ()
     return Topology(

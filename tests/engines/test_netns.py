@@ -130,7 +130,7 @@ def test_what_a_program_leaves_running_ends_with_it(engine: NetnsEngine, tmp_pat
     ("sysctls", "why"),
     [
         ({"kernel.pid_max": "100"}, "kernel.pid_max: not one that a network namespace has"),
-        ({"net.ipv4.no_such_thing": "1"}, "net.ipv4.no_such_thing: this kernel has none"),
+        ({"net.ipv4.no_such_thing": "1"}, "net.ipv4.no_such_thing: this kernel has none of that name in a host"),
         ({"net.ipv4.ip_local_port_range": "9 3"}, "ip_local_port_range: the kernel refuses the value '9 3'"),
     ],
     ids=["of the machine", "unknown", "bad value"],
