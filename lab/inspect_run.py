@@ -11,6 +11,7 @@ import polars as pl
 from lab import units
 from lab.errors import Problem, ScenarioInvalid
 from lab.report.ladder import draw
+from lab.report.run_files import RunFiles
 from lab.report.steps import steps
 
 KIND = ("handshake", "handshake_reason", "teardown", "reset", "history")
@@ -59,7 +60,8 @@ def _one(folder: Path, rows: pl.DataFrame, connection: int, host: str) -> tuple[
         .filter((pl.col("host") == host) & (pl.col("connection") == connection))
         .collect()
     )
-    text = "\n".join(draw(steps(packets, connection), row))
+    orig, resp = RunFiles.read(folder).endpoints(row)
+    text = "\n".join(draw(steps(packets, connection, row), orig, resp))
     return {"connection": row, "packets": packets.to_dicts()}, text
 
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from lab.analysis import analyze, write_parquet
 from lab.analysis.latency import export_hdr, read_latency, summarise
+from lab.report.html import write_report
 from lab.report.text import summary_text
 from lab.verdict import judge
 
@@ -78,4 +79,5 @@ def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None
     verdict = judge(folder, timing_s)
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
     (folder / "summary.txt").write_text(summary_text(folder))
+    write_report(folder)
     return verdict
