@@ -9,7 +9,8 @@ On start it switches the offloads as asked (`offloads.py`), gives up every capab
 interfaces, sysctls, limits, kernel. It then samples the kernel's counters (`counters.py`) into `counters.jsonl`, one
 JSON object a line, and on each SIGUSR1 emits them as an event `counters` with a growing `sequence`: one just before
 the traffic and one just after it bracket a run exactly. On SIGTERM it takes a last sample and writes `host.json`: the
-facts, and the counters first, last, and their difference. In all of these a counter that is absent is 0.
+facts, and the counters first, last, and their difference. In all of these a counter that is absent is 0, but in
+`counters_first`, which is whole: a name that is absent there this kernel does not have.
 
 It sleeps between samples; a sample costs about a millisecond.
 """

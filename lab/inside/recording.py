@@ -77,25 +77,25 @@ def write_capture(
     room = None if cap is None else cap - len(head) - statistics_bytes
     file.write(head)
     if len(recordings) == 1 and room is None:
-        _write_as_it_comes(file, recordings[0])
+        _write_as_it_comes(file, recordings[0], snaplen)
     else:
-        _write_one_by_one(file, recordings, room)
+        _write_one_by_one(file, recordings, snaplen, room)
     for recording in recordings:
         recording.truncated = cap is not None and recording.written < recording.ring.packets - recording.ring.drops
     file.write(_statistics(recordings))
 
 
-def _write_as_it_comes(file: BinaryIO, recording: Recording) -> None:
+def _write_as_it_comes(file: BinaryIO, recording: Recording, snaplen: int) -> None:
     """The common case, one interface and no cap: block by block, without looking at single packets again."""
-    for packets, records in _converted(0, recording):
+    for packets, records in _converted(0, recording, snaplen):
         file.write(records)
         recording.note(packets, records)
 
 
-def _write_one_by_one(file: BinaryIO, recordings: list[Recording], room: int | None) -> None:
+def _write_one_by_one(file: BinaryIO, recordings: list[Recording], snaplen: int, room: int | None) -> None:
     """Several interfaces merged by time, or as many packets as the room allows."""
     streams = [
-        (record for _packets, records in _converted(index, recording) for record in split(records))
+        (record for _packets, records in _converted(index, recording, snaplen) for record in split(records))
         for index, recording in enumerate(recordings)
     ]
     merged = heapq.merge(*streams, key=time_of)
@@ -111,9 +111,9 @@ def _write_one_by_one(file: BinaryIO, recordings: list[Recording], room: int | N
                 return
 
 
-def _converted(index: int, recording: Recording) -> Iterator[tuple[int, memoryview]]:
+def _converted(index: int, recording: Recording, snaplen: int) -> Iterator[tuple[int, memoryview]]:
     """Block by block: how many packets, and their records, which are overwritten when the next block is asked for."""
-    converter = Converter(index)
+    converter = Converter(index, snaplen)
     target = bytearray(recording.spool.block_bytes)
     with memoryview(target) as view:
         for source, start in recording.spool.blocks():

@@ -57,9 +57,11 @@ Source = bytes | mmap.mmap
 class Converter:
     """Converts blocks of one interface; keeps the kinds seen so far."""
 
-    def __init__(self, interface: int) -> None:
-        """`interface`: its index in the file, by the order of the interface description blocks."""
+    def __init__(self, interface: int, snaplen: int) -> None:
+        """`interface`: its index in the file, by the order of the interface description blocks; `snaplen`: the most
+        bytes of a packet that a record may have, which a VLAN tag put back must not exceed."""
         self._interface = interface
+        self._snaplen = snaplen
         self._kinds: dict[bytes, _Kind] = {}
 
     def convert(self, source: Source, block_start: int, target: bytearray) -> tuple[int, int]:
@@ -105,7 +107,7 @@ class Converter:
         inserted = b""
         if status & _VLAN_VALID and captured >= _MAC_ADDRESSES:
             inserted = struct.pack("!HH", protocol if status & _VLAN_TPID_VALID else _ETH_P_8021Q, tag)
-        data_bytes = captured + len(inserted)
+        data_bytes = min(captured + len(inserted), max(captured, self._snaplen))
         padding = -data_bytes % 4
         size = 28 + data_bytes + padding + 12 + 4
         before = struct.pack("=III", ENHANCED_PACKET, size, self._interface)

@@ -261,6 +261,19 @@ def test_a_vlan_tag_taken_off_by_the_kernel_stands_in_the_file(hosts: tuple[Host
     assert bytes(rdpcap(str(path))[0]) == frame
 
 
+@needs_tshark
+def test_a_vlan_tag_put_back_does_not_exceed_the_snaplen(hosts: tuple[Host, Host], tmp_path: Path) -> None:
+    server, client = hosts
+    frame = bytes(
+        Ether(src="02:00:00:00:00:01", dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=7) / IP() / UDP() / Raw(bytes(99))
+    )
+    with capturing(server, tmp_path, "--interface", "eth0", "--filter", "udp port 53", "--snaplen", "40") as capture:
+        client.python(SEND_FRAME, frame.hex())
+        capture.stop()
+    assert fields(tmp_path / "capture.pcapng", "frame.cap_len", "frame.len") == [["40", str(len(frame))]]
+    assert bytes(rdpcap(str(tmp_path / "capture.pcapng"))[0]) == frame[:40]
+
+
 def test_a_wrong_filter_ends_with_2_and_libpcaps_words(hosts: tuple[Host, Host], tmp_path: Path) -> None:
     done = run_to_the_end(hosts[0], tmp_path, "--interface", "eth0", "--filter", "tcp prt 9000")
     assert done.returncode == 2
