@@ -199,19 +199,19 @@ class NetnsEngine:
             raise RunFailed(f"{run_folder}: no lab of the netns engine is up there", hint="bring one up: lab up NAME")
         connection = socket.socket(socket.AF_UNIX)
         try:
-            pidfd = os.pidfd_open(guard.pid)
             inside = os.open(folder, os.O_PATH)
             try:  # through /proc: the path of a socket has at most 107 bytes
                 connection.connect(f"/proc/self/fd/{inside}/{SOCKET_NAME}")
             finally:
                 os.close(inside)
+            self._guard = os.pidfd_open(guard.pid)
         except OSError as error:
             connection.close()
             raise RunFailed(
                 f"{run_folder}: its lab cannot be taken over: {error.strerror}",
-                hint="it may still be in use, or just ending",
+                hint="it is still in use by the process that brought it up, or just ending",
             ) from error
-        self._guard, self._folder, self._channel = pidfd, folder, Channel(connection)
+        self._folder, self._channel = folder, Channel(connection)
         described = self._ask("describe")
         self._topology = Topology.from_json(described["topology"])
         self._running = set(described["running"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engine_lab import build, diagnose, engine_of
+from engine_topologies import build, diagnose, engine_of
 
 PHASES = ("facts", "up", "start", "collect", "leave")
 

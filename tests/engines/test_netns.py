@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
-import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,26 +179,32 @@ def test_a_command_on_a_terminal_has_that_terminal(engine: NetnsEngine, tmp_path
         " interactive=True)\n"
         "engine.leave(); sys.exit(code)"
     )
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ["PYTHONPATH"] = str(PROJECT)
-        os.execv(sys.executable, [sys.executable, "-c", code, str(tmp_path)])
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 33, 77, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
+    os.close(theirs)
     os.write(terminal, b"hello\n")
     shown = b""
     try:
         while select.select([terminal], [], [], WITHIN_S)[0]:
             shown += os.read(terminal, 4096)
-        os.kill(pid, signal.SIGKILL)
+        process.kill()
     except OSError:  # EIO: its other end is closed, the process has ended
         pass
     finally:
         os.close(terminal)
-        _pid, status = os.waitpid(pid, 0)
+        code_of_lab = process.wait(WITHIN_S)
         engine.attach(tmp_path)
     words = shown.decode().split()
-    assert os.waitstatus_to_exitcode(status) == 9, shown.decode()
-    assert "got" in words
-    assert "hello" in words
+    assert code_of_lab == 9, shown.decode()
+    assert "33 77" in shown.decode()
+    assert "got hello" in shown.decode()
     assert any(word.startswith("/dev/") for word in words)
 
 

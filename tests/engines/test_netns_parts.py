@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,13 +153,10 @@ def test_limits_are_written_as_each_generation_of_control_groups_wants_them() ->
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert process_mark(pid) is None, "a zombie has ended"
-    os.waitpid(pid, 0)
-    assert process_mark(pid) is None
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert process_mark(process.pid) is None, "a zombie has ended"
+    assert process_mark(process.pid) is None
     assert process_mark(os.getpid()) == process_mark(os.getpid())
     assert process_mark(os.getpid()) != process_mark(os.getppid())
 
