@@ -1,8 +1,8 @@
 """The compose engine: hosts as containers on any Docker host, put there by Docker Compose.
 
-`up` writes the run's compose.yaml and lets Compose create everything it says: networks, volumes and containers, none of
-them started. The rest goes through the engine's API, many requests at once: a container's output is followed before the
-container starts, so nothing it says is missed; programs start together; removal needs no second Compose.
+`up` writes the run's compose.yaml and lets Compose create what it says: networks, volumes and the hosts' keepers, then
+the programs that join them. The rest goes through the engine's API, many requests at once: a container's output is
+followed before the container starts, so nothing it says is missed; programs start together; removal needs no Compose.
 
 What exists is never remembered, always found by its labels: an interruption at any point leaves an object whose `down`
 removes all there is, and so does another process (`lab clean`).
@@ -36,7 +36,7 @@ from lab.errors import RunFailed, TeardownIncomplete
 from lab.topology import Facts, Host, Program, Topology
 
 FILE = "compose.yaml"
-CREATE_S = 300.0
+CREATE_S = 120.0
 """How long Compose may take to create everything."""
 LATE_S = 1.0
 """A request that was under way when its sender was stopped shows its effect within this time."""
@@ -95,16 +95,17 @@ class ComposeEngine:
             self.prepare(topology, say)
         self._run_id, self._folder = run_id, run_folder.resolve()
         self._write_file(topology)
+        keepers = topology.of_role("host")
         try:
-            self._create()
+            self._create(keepers)
         except SubnetTaken:
             self.down()
             raise
-        self._find_containers()
-        keepers = topology.of_role("host")
         for keeper in keepers:
             self._start_in_order(topology.host(keeper.host), keeper)
         self.start(keepers)
+        if others := [program for program in topology.programs if program not in keepers]:
+            self._create(others)
 
     def _write_file(self, topology: Topology) -> None:
         assert self._run_id is not None
@@ -121,16 +122,23 @@ class ComposeEngine:
         (self._folder / ".env").write_text(f"COMPOSE_PROJECT_NAME={project_name(self._run_id)}\n")
         (self._folder / FILE).write_text(compose_file.to_yaml(project, header))
 
-    def _create(self) -> None:
-        """Have Compose create all that the file says, without starting it. Raises SubnetTaken, RunFailed."""
+    def _create(self, programs: Sequence[Program]) -> None:
+        """Have Compose create programs' containers without starting them. Raises SubnetTaken, RunFailed.
+
+        Keepers must run before the programs that join their network are created: `docker-compose` 1.29 gives a program
+        whose keeper does not run another network instead, and merely says so. `--no-deps`: it would also wait until the
+        keepers are healthy, but during a run nobody looks after their health.
+        """
         assert self._run_id is not None
         assert self._folder is not None
         words = [*compose_command(), "--project-name", project_name(self._run_id), "--file", FILE, "up", "--no-start"]
+        words += ["--no-deps", *(compose_file.service_name(program) for program in programs)]
         environment = {"LAB_BARRIER": "signal", "LAB_HEALTH_INTERVAL": "1h", "COMPOSE_HTTP_TIMEOUT": f"{CREATE_S:.0f}"}
         self._disturbed = True
         ended = child.run(words, timeout_s=CREATE_S, cwd=self._folder, environment=environment)
         self._disturbed = ended.timed_out
         if ended.exit_code == 0:
+            self._find_containers()
             return
         if any(refusal in ended.output for refusal in SUBNET_REFUSALS):
             raise SubnetTaken(ended.last_lines(1))

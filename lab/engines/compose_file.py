@@ -27,7 +27,14 @@ from lab.topology import Host, Network, Program, Topology
 
 Service = dict[str, Any]
 
-STARTED_AFTER = {"host": (), "capture": ("host",), "server": ("host",), "fleet": ("host", "capture", "server")}
+STARTED_AFTER = {
+    "host": (),
+    "capture": ("host",),
+    "server": ("host",),
+    "fleet": ("host", "capture", "server"),
+    "actor": ("host", "capture", "server"),
+    "crafter": ("host", "capture", "server"),
+}
 """By hand: the roles that must be ready before a program of this role starts."""
 
 KEEPER_OWNS = ("networks", "hostname", "extra_hosts", "sysctls")
@@ -47,7 +54,9 @@ def load_base(path: Path) -> dict[str, Service]:
         role = service.get("labels", {}).get(labels.ROLE)
         if role and role not in roles:
             kept = copy.deepcopy(service)
-            for key in ("build", "image", "command", "labels", "volumes", "depends_on", "network_mode", *KEEPER_OWNS):
+            for key in ("build", "image", "command", "labels", "volumes", "depends_on", "network_mode", "profiles"):
+                kept.pop(key, None)
+            for key in KEEPER_OWNS:
                 kept.pop(key, None)
             roles[role] = kept
     if missing := set(STARTED_AFTER) - set(roles):

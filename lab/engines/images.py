@@ -17,7 +17,6 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +31,10 @@ from lab.errors import RunFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: images are built from what stands in it."""
+
+
+SILENCE_S = 300
+"""A build that says nothing for so long is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +52,8 @@ def ensure_images(api: docker.APIClient, names: Iterable[str], say: Say) -> dict
     """Return the named images, each built first where it is missing. Raises MachineLacks, RunFailed."""
     base = ensure_base(api, say)
     base_id = image_id(api, base)
-    wanted = sorted(set(names))
-    with ThreadPoolExecutor(len(wanted), thread_name_prefix="image") as pool:
-        return dict(zip(wanted, pool.map(lambda name: _ensure(api, name, base, base_id, say), wanted), strict=True))
+    # One after the other, in this thread: an interrupted build loses its connection, and the engine then gives it up.
+    return {name: _ensure(api, name, base, base_id, say) for name in sorted(set(names))}
 
 
 def _ensure(api: docker.APIClient, name: str, base: str, base_id: str, say: Say) -> Image:
@@ -100,6 +102,7 @@ def _build(api: docker.APIClient, name: str, tag: str, base: str, files: Mapping
                 buildargs={"BASE": base},
                 rm=True,
                 forcerm=True,
+                timeout=SILENCE_S,
                 decode=True,
             )
         except APIError as refusal:
