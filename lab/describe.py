@@ -5,28 +5,35 @@ from __future__ import annotations
 from lab import measures, units
 from lab.manifest import expectations
 from lab.scenario.load import Loaded
-from lab.scenario.schema import Phase
+from lab.scenario.schema import Fleet, Phase
+from lab.scenario.script import AnyStep, RunPhase
 from lab.scenario.traffic import asks_ns
 from lab.topology import Facts, Topology
 
 
 def describe_scenario(loaded: Loaded) -> str:
-    """Return a scenario as a page of text: lesson, hosts, server, fleet, captures, expectations."""
+    """Return a scenario as a page of text: lesson, hosts, server, fleet, script, captures, expectations."""
     scenario = loaded.scenario
-    server, fleet, message = scenario.server, scenario.fleet, scenario.fleet.message
     lines = [f"{loaded.name}: {scenario.title}", ""]
     if scenario.lesson:
         lines += [f"  {line}".rstrip() for line in scenario.lesson.strip().splitlines()] + [""]
     hosts = [f"{name} x {host.count}" if host.count > 1 else name for name, host in scenario.hosts.items()]
     lines.append(f"hosts     {', '.join(hosts)}; networks {', '.join(scenario.networks)}")
-    lines.append(f"server    {server.model} on {server.host}, port {server.port}, handler {server.handler}")
-    lines.append(
-        f"fleet     {units.show_count(fleet.connections)} {fleet.transport} connections from {fleet.hosts}, "
-        f"messages of {units.show_bytes(message.size)}, framing {message.framing}"
-    )
+    server, fleet = scenario.server, scenario.fleet
+    if server is not None:
+        lines.append(f"server    {server.model} on {server.host}, port {server.port}, handler {server.handler}")
+    if fleet is not None:
+        lines.append(
+            f"fleet     {units.show_count(fleet.connections)} {fleet.transport} connections from {fleet.hosts}, "
+            f"messages of {units.show_bytes(fleet.message.size)}, framing {fleet.message.framing}"
+        )
+        lines += [
+            f"{'phases' if index == 0 else '':<10}{index + 1}. {_phase(phase, fleet)}"
+            for index, phase in enumerate(fleet.phases)
+        ]
     lines += [
-        f"{'phases' if index == 0 else '':<10}{index + 1}. {_phase(phase, loaded)}"
-        for index, phase in enumerate(fleet.phases)
+        f"{'script' if index == 0 else '':<10}{index + 1:>2}. {describe_step(step)}"
+        for index, step in enumerate(scenario.script)
     ]
     for index, capture in enumerate(scenario.capture):
         what = f"{capture.host}: {capture.filter or 'everything'}, {units.show_bytes(capture.snaplen)} of each packet"
@@ -49,9 +56,27 @@ def _value(value: float, unit: str) -> str:
     )
 
 
-def _phase(phase: Phase, loaded: Loaded) -> str:
+def describe_step(step: AnyStep) -> str:
+    """Return a step as one line: `client  connect c to server port 9000`."""
+    if isinstance(step, RunPhase):
+        return "the fleet's next phase"
+    words = []
+    for key, value in step.model_dump(by_alias=True, exclude_unset=True, exclude={"at", "do", "wait"}).items():
+        if key in ("duration", "gap", "within"):
+            words.append(f"{key} {units.show_duration(value)}")
+        elif key in ("size", "bytes", "buffer", "send_queue"):
+            words.append(f"{key} {units.show_bytes(value)}")
+        elif isinstance(value, dict):
+            words.append(", ".join(f"{name} = {int(one)}" for name, one in value.items()))
+        else:
+            words.append(f"{key} {value!r}" if key == "text" else f"{key} {value}")
+    background = "" if getattr(step, "wait", True) else "  (in the background)"
+    return f"{step.at:<9} {step.do} {' '.join(words)}{background}"
+
+
+def _phase(phase: Phase, fleet: Fleet) -> str:
     """Return a phase as one line: its name and what it sets."""
-    rate = loaded.scenario.fleet.connect.rate
+    rate = fleet.connect.rate
     if phase.phase == "connect":
         return "connect" + (f" at {units.show_rate(rate)}" if rate else " as fast as the cap in flight allows")
     words = []

@@ -37,9 +37,10 @@ def lift(loaded: Loaded, choose: Callable[[str, Progress], Engine], engine_name:
     hosts = "\n".join(f"  {h.name:<12} {', '.join(i.address for i in h.interfaces)}" for h in session.topology.hosts)
     first = session.topology.hosts[-1].name
     server = loaded.scenario.server
+    serves = f"The {server.model} server listens on {server.host}:{server.port}; c" if server is not None else "C"
     return (
         f"{loaded.name} is up ({engine.name}, run {run.id})\n{hosts}\n"
-        f"The {server.model} server listens on {server.host}:{server.port}; captures are recording.\n"
+        f"{serves}aptures are recording.\n"
         f"Go on with `lab exec {first} -- COMMAND`, `lab shell {first}`; end with `lab down`."
     )
 

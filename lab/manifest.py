@@ -15,7 +15,9 @@ from typing import Any
 
 import lab
 from lab import measures
+from lab.scenario.check import host_names
 from lab.scenario.load import Loaded
+from lab.scenario.script import Listen
 from lab.scenario.traffic import asks_ns
 from lab.scenario.values import resolve
 from lab.store import Run
@@ -40,9 +42,13 @@ def write_manifest(run: Run, loaded: Loaded, facts: Facts, topology: Topology, i
             "requested_s": asks_ns(scenario) / 1e9,
             "facts": dataclasses.asdict(facts),
             "images": images,
-            "server_host": scenario.server.host,
-            "server": scenario.server.model_dump(),
-            "fleet": scenario.fleet.model_dump(),
+            "server_host": vantage(loaded),
+            **{
+                key: part.model_dump()
+                for key, part in (("server", scenario.server), ("fleet", scenario.fleet))
+                if part is not None
+            },
+            "script": [step.model_dump(by_alias=True, exclude_none=True) for step in scenario.script],
             "captures": [c.model_dump() for c in scenario.capture],
             "expectations": expectations(loaded),
             "arithmetic": list(topology.arithmetic),
@@ -52,16 +58,30 @@ def write_manifest(run: Run, loaded: Loaded, facts: Facts, topology: Topology, i
     )
 
 
+def vantage(loaded: Loaded) -> str:
+    """Return the host whose side the run is told from: the server's; of a script the first that listens or, without
+    one, the first that is captured."""
+    scenario = loaded.scenario
+    names = host_names(scenario)
+    if scenario.server is not None:
+        return scenario.server.host
+    captured = [name for c in scenario.capture for name, group in names.items() if c.host in (name, group)]
+    listening = [step.at for step in scenario.script if isinstance(step, Listen)]
+    return next(iter([name for name in listening if name in captured] + captured + listening + list(names)))
+
+
 def expectations(loaded: Loaded) -> list[dict[str, Any]]:
     """Return the scenario's expectations with every right-hand side as a number in the measure's unit."""
     scenario = loaded.scenario
     resolved = []
+    if scenario.script:
+        resolved.append(_as_written(vantage(loaded)))
     for expectation in scenario.expect:
         measure = measures.find(expectation.what)
         unit = measure.unit if measure is not None else "count"
         row: dict[str, Any] = {
             "what": expectation.what,
-            "at": expectation.at or scenario.server.host,
+            "at": expectation.at or vantage(loaded),
             "query": expectation.query,
             "because": expectation.because,
             "unit": unit,
@@ -71,6 +91,20 @@ def expectations(loaded: Loaded) -> list[dict[str, Any]]:
             row[key] = None if value is None else resolve(value, scenario, unit)
         resolved.append(row)
     return resolved
+
+
+def _as_written(at: str) -> dict[str, Any]:
+    """Return what every script expects: each step ends as it says."""
+    return {
+        "what": "script.unexpected",
+        "at": at,
+        "query": None,
+        "because": "every step of the script must have been made, and have ended as written",
+        "unit": "count",
+        "equal": 0,
+        "at_least": None,
+        "at_most": None,
+    }
 
 
 def _git_revision() -> str | None:

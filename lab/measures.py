@@ -1,16 +1,17 @@
 """The measures: every quantity that an expectation may name, with its unit, its meaning, and where it comes from.
 
 A leaf module, so that a scenario can be checked before anything runs and a verdict can be judged after everything ran,
-both from the same list. A name ending in `.*` stands for a family: `teardown.*` covers `teardown.fin4` and the like.
+both from the same list. A `*` stands for one word or more: `teardown.*` covers `teardown.fin4` and the like.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 Unit = Literal["count", "ns", "bytes", "per_s", "ratio"]
-Source = Literal["fleet", "server", "capture", "packets", "counters", "latency"]
+Source = Literal["fleet", "server", "capture", "packets", "counters", "latency", "script"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +22,25 @@ class Measure:
     unit: Unit
     source: Source
     """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
-    the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log."""
+    the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log;
+    `script`: what the steps of a script gave."""
     meaning: str
 
 
 def _all() -> tuple[Measure, ...]:
     def measure(name: str, unit: Unit, meaning: str) -> Measure:
         prefix = name.split(".")[0]
-        source: Source = (
-            {"fleet": "fleet", "server": "server", "capture": "capture", "counter": "counters", "latency": "latency"}  # type: ignore[assignment]
-        ).get(prefix, "packets")
+        sources: dict[str, Source] = {
+            "fleet": "fleet",
+            "server": "server",
+            "capture": "capture",
+            "counter": "counters",
+            "latency": "latency",
+            "script": "script",
+            "step": "script",
+            "state": "script",
+        }
+        source = sources.get(prefix, "packets")
         return Measure(name=name, unit=unit, source=source, meaning=meaning)
 
     return (
@@ -73,6 +83,13 @@ def _all() -> tuple[Measure, ...]:
         measure("latency.connect.*", "ns", "time to connect: `p50`, `p90`, `p99`, `p99.9`, `max`, `min`"),
         measure("latency.service.*", "ns", "sent to answered: `p50`, `p90`, `p99`, `p99.9`, `max`, `min`"),
         measure("latency.response.*", "ns", "planned to answered, stalls included: `p50` ... `max`"),
+        measure(
+            "script.unexpected", "count", "steps of the script that were not made, or ended otherwise than written"
+        ),
+        measure("step.*.duration", "ns", "how long a step took, by its name: `step.third.duration`"),
+        measure("step.*.bytes", "bytes", "payload that a step moved, by its name"),
+        measure("step.*.calls", "count", "send or recv calls that a step made, by its name"),
+        measure("state.*", "count", "sockets in a state at a look, by its name: `state.after.TIME-WAIT`"),
         measure("counter.*", "count", "growth of a kernel counter of one host, e.g. `counter.TcpExt.ListenOverflows`"),
     )
 
@@ -82,11 +99,5 @@ MEASURES: tuple[Measure, ...] = _all()
 
 def find(name: str) -> Measure | None:
     """Return the measure of that name, or the most specific family it belongs to; None if there is none."""
-    best: Measure | None = None
-    for measure in MEASURES:
-        if measure.name == name:
-            return measure
-        family = measure.name.removesuffix("*")
-        if measure.name.endswith(".*") and name.startswith(family) and len(name) > len(family):
-            best = measure
-    return best
+    families = [m for m in MEASURES if m.name == name or fnmatchcase(name, m.name.replace("*", "?*"))]
+    return max(families, key=lambda m: (m.name == name, len(m.name)), default=None)

@@ -16,6 +16,7 @@ import polars as pl
 
 from lab.analysis import analyze, write_parquet
 from lab.analysis.latency import export_hdr, read_latency, summarise
+from lab.analysis.script_tables import script_tables
 from lab.report.html import write_report
 from lab.report.text import summary_text
 from lab.verdict import judge
@@ -44,11 +45,15 @@ def make_tables(folder: Path, say: Callable[[str], None]) -> None:
     for part_folder in tables.glob(".*/"):
         part_folder.rmdir()
     _latency_tables(folder)
+    for name, frame in script_tables(folder).items():
+        frame.write_parquet(tables / f"{name}.parquet")
 
 
 def _latency_tables(folder: Path) -> None:
     """Write `latency` (one row a message or connect), `latency_summary` (a row a series) and `latency_hdr`."""
     manifest = json.loads((folder / "manifest.json").read_text())
+    if "fleet" not in manifest:
+        return
     phases = [phase["phase"] for phase in manifest["fleet"]["phases"]]
     logs = [
         read_latency(sorted(host.glob("latency-*.bin")), host=host.name, phases=phases)

@@ -1,13 +1,15 @@
-"""One run: plan, up, ready barrier, traffic phase by phase, drain, collect, always down.
+"""One run: plan, up, ready barrier, traffic phase by phase or turn by turn, drain, collect, always down.
 
 The session knows no container and no namespace: it drives an `Engine` and reads the programs' events. The order is
 what makes the evidence whole:
 
 1. hosts up; captures, server and fleets started; everybody reports ready before the first packet;
 2. the kernel's counters are read in each host;
-3. each phase begins at a barrier that all fleet hosts pass together, and ends when the last one has reported;
+3. each phase begins at a barrier that all fleet hosts pass together, and ends when the last one has reported; a
+   script's turns go the same way, one program at a time, until one goes otherwise than written;
 4. the server drains and ends; the hosts are watched until the kernel's counters stand still;
-5. the counters are read again, and only then are the captures stopped, which drain their rings first;
+5. the counters are read again, and only then are the captures stopped, which drain their rings first; scripted
+   programs end after them, so that what the kernel does with the sockets of an ended process is not recorded;
 6. everything is collected, and everything the run created is removed, whatever happened before.
 
 A program that ends early, or does not report in time, fails the run with its last words.
@@ -33,6 +35,7 @@ from lab.scenario.traffic import phase_budget_ns
 from lab.store import Run
 from lab.topology import Facts, Topology
 from lab.topology.plan import plan
+from lab.topology.script_plan import Turn, turns
 
 READY_TIMEOUT_S = 60.0
 """A program that has not reported ready by then never will: containers start in seconds even on slow disks."""
@@ -43,6 +46,9 @@ QUIET_INTERVAL_S = 0.1
 QUIET_TIMEOUT_S = 5.0
 """A network that is not quiet by then (retransmissions into nowhere) is stopped all the same; the verdict sees it."""
 SUBNET_TRIES = 8
+
+DRIVERS = ("fleet", "actor", "crafter")
+"""Roles that drive traffic: `lab up` leaves them out."""
 
 QUIET_COUNTERS = ("Tcp.InSegs", "Tcp.OutSegs", "Udp.InDatagrams", "Udp.OutDatagrams")
 
@@ -57,6 +63,8 @@ class _Heard:
     phases_ended: int = 0
     counters: list[dict[str, Any]] = field(default_factory=list)
     usages: list[dict[str, Any]] = field(default_factory=list)
+    steps: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Steps of a script that have begun or ended, by their place in it."""
     exit_code: int | None = None
     last_words: list[str] = field(default_factory=list)
 
@@ -111,7 +119,7 @@ class Session:
         assert self.topology is not None
         write_manifest(self.run, self.loaded, facts, self.topology, identities)
         with self._timed("ready"):
-            programs = [p for p in self.topology.programs if p.role != "host" and (with_fleet or p.role != "fleet")]
+            programs = [p for p in self.topology.programs if p.role != "host" and (with_fleet or p.role not in DRIVERS)]
             self.progress.stage(f"starting {len(programs)} programs")
             self.engine.start(programs)
             self._running = {p.name for p in (*self.topology.of_role("host"), *programs)}
@@ -135,7 +143,7 @@ class Session:
     def stop_and_collect(self) -> None:
         """End the programs of a lab that `lab up` left running (all but the fleet), and take their results."""
         assert self.topology is not None
-        self._running = {p.name for p in self.topology.programs if p.role != "fleet"}
+        self._running = {p.name for p in self.topology.programs if p.role not in DRIVERS}
         with self._timed("drain"):
             self._stop_programs()
         with self._timed("collect"):
@@ -165,25 +173,60 @@ class Session:
 
     def _traffic(self) -> None:
         assert self.topology is not None
-        fleets = [p.name for p in self.topology.of_role("fleet")]
+        scenario = self.loaded.scenario
+        phases = iter(range(len(scenario.fleet.phases)) if scenario.fleet is not None else ())
+        script = turns(scenario)
         self._usage()
-        for index, phase in enumerate(self.loaded.scenario.fleet.phases):
-            self.progress.stage(f"{phase.phase} ({index + 1} of {len(self.loaded.scenario.fleet.phases)})")
-            for name in fleets:
-                self.engine.signal(name, "USR1")
-            budget_s = phase_budget_ns(self.loaded.scenario, index) / 1e9
-            self._wait(
-                fleets,
-                lambda heard, wanted=index + 1: heard.phases_ended >= wanted,  # type: ignore[misc]
-                budget_s,
-                f"the end of phase {index + 1} ({phase.phase})",
-                may_end=True,
-            )
-            self._usage()
+        for number, turn in enumerate(script):
+            if turn.program is None:
+                self._phase(next(phases))
+                continue
+            self.progress.stage(f"step {turn.steps[0] + 1} of {len(scenario.script)}: {turn.text}")
+            if not self._turn(turn.program, turn):
+                left = sum(len(later.steps) for later in script[number + 1 :])
+                self.progress.say(f"the script went otherwise than written; {left} later steps are not made")
+                break
+        for index in phases:
+            self._phase(index)
+        fleets = [p.name for p in self.topology.of_role("fleet")]
         self._wait(
             fleets, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "the end of the fleet", may_end=True
         )
         self._refuse_failures(fleets)
+
+    def _phase(self, index: int) -> None:
+        """Let all fleet hosts run their next phase, to its end."""
+        assert self.topology is not None
+        assert self.loaded.scenario.fleet is not None
+        fleets = [p.name for p in self.topology.of_role("fleet")]
+        phases = self.loaded.scenario.fleet.phases
+        self.progress.stage(f"{phases[index].phase} ({index + 1} of {len(phases)})")
+        for name in fleets:
+            self.engine.signal(name, "USR1")
+        self._wait(
+            fleets,
+            lambda heard: heard.phases_ended > index,
+            phase_budget_ns(self.loaded.scenario, index) / 1e9,
+            f"the end of phase {index + 1} ({phases[index].phase})",
+            may_end=True,
+        )
+        self._usage()
+
+    def _turn(self, program: str, turn: Turn) -> bool:
+        """Let one program make its next steps; False when a step, here or in the background, was not as written."""
+
+        def wrong() -> bool:
+            return any(not step["as_written"] for heard in self._heard.values() for step in heard.steps.values())
+
+        self.engine.signal(program, "USR1")
+        last = turn.steps[-1]
+        self._wait(
+            [program],
+            lambda heard: last in heard.steps or wrong(),
+            turn.budget_ns / 1e9,
+            f"the end of step {last + 1} ({turn.text})",
+        )
+        return not wrong()
 
     def _usage(self) -> None:
         """Ask each server what it has used so far; the answers come as events and stay in the run folder."""
@@ -193,7 +236,7 @@ class Session:
 
     def _stop_programs(self) -> None:
         assert self.topology is not None
-        for role in ("fleet", "server", "capture", "host"):
+        for role in ("fleet", "server", "capture", "actor", "crafter", "host"):
             names = [p.name for p in self.topology.of_role(role)]
             names = [n for n in names if n in self._running and self._heard[n].exit_code is None]
             if role in ("server", "capture"):
@@ -334,6 +377,8 @@ class Session:
             heard.counters.append(event)
         elif kind == "usage":
             heard.usages.append(event)
+        elif kind == "step":
+            heard.steps[int(event["index"])] = event
         elif kind == "phase" and event.get("state") == "end":
             heard.phases_ended += 1
             heard.progress = event

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lab import measures
 from lab.inside.framing import parse_framing
 from lab.inside.handlers import parse_handler
 from lab.inside.servers import MODELS
-from lab.scenario.schema import Expectation, Host, Scenario
+from lab.scenario.check_script import Contradiction, script_contradictions
+from lab.scenario.schema import Expectation, Fleet, Host, Scenario, Server
 from lab.scenario.values import BadReference, resolve
 
 DEFAULT_PORT_RANGE = (32768, 60999)
@@ -21,15 +21,6 @@ DEFAULT_PORT_RANGE = (32768, 60999)
 
 DESCRIPTORS_KEPT = 64
 """Descriptors a worker needs beside its connections: standard streams, epoll, timers, the log."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contradiction:
-    """Two values that cannot both hold; `path` is where to mend it."""
-
-    path: tuple[str | int, ...]
-    what: str
-    hint: str | None = None
 
 
 def port_range(host: Host) -> tuple[int, int]:
@@ -45,8 +36,17 @@ def contradictions(scenario: Scenario) -> Iterator[Contradiction]:
     """Yield every contradiction, in no particular order."""
     yield from _networks(scenario)
     yield from _hosts(scenario)
-    yield from _server(scenario)
-    yield from _fleet(scenario)
+    if scenario.server is not None:
+        yield from _server(scenario, scenario.server)
+    if scenario.fleet is not None:
+        yield from _fleet(scenario, scenario.fleet)
+    if scenario.fleet is not None and scenario.server is None:
+        what = "a fleet needs a server to talk to; there is none"
+        yield Contradiction(path=("fleet",), what=what, hint="add `server:`")
+    if scenario.fleet is None and not scenario.script:
+        what = "nothing drives traffic: there is neither a fleet nor a script"
+        yield Contradiction(path=("hosts",), what=what, hint="add `server:` and `fleet:`, or `script:`")
+    yield from script_contradictions(scenario, set(host_names(scenario)))
     for index, capture in enumerate(scenario.capture):
         if not _names_hosts(scenario, capture.host):
             yield _unknown_host(scenario, ("capture", index, "host"), capture.host)
@@ -117,8 +117,8 @@ def _hosts(scenario: Scenario) -> Iterator[Contradiction]:
                 yield Contradiction(path=("hosts", name, "sysctls", "net.ipv4.ip_local_port_range"), what=what)
 
 
-def _server(scenario: Scenario) -> Iterator[Contradiction]:
-    server = scenario.server
+def _server(scenario: Scenario, server: Server) -> Iterator[Contradiction]:
+    fleet = scenario.fleet
     model = MODELS.get(server.model)
     if model is None:
         allowed = ", ".join(MODELS)
@@ -131,15 +131,12 @@ def _server(scenario: Scenario) -> Iterator[Contradiction]:
         parse_handler(server.handler)
     except ValueError as error:
         yield Contradiction(path=("server", "handler"), what=str(error))
-    try:
-        parse_framing(scenario.fleet.message.framing)
-    except ValueError as error:
-        yield Contradiction(path=("fleet", "message", "framing"), what=str(error))
-    if model is not None and model.transport != scenario.fleet.transport:
-        what = f"the {server.model} server speaks {model.transport}, got {scenario.fleet.transport!r}"
+    if model is not None and fleet is not None and model.transport != fleet.transport:
+        what = f"the {server.model} server speaks {model.transport}, got {fleet.transport!r}"
         yield Contradiction(path=("fleet", "transport"), what=what, hint=f"set fleet.transport: {model.transport}")
-    if model is not None and model.framing is not None and model.framing != scenario.fleet.message.framing:
-        what = f"the {server.model} server speaks only `{model.framing}`, got {scenario.fleet.message.framing!r}"
+    framing = fleet.message.framing if fleet is not None else None
+    if model is not None and model.framing is not None and framing not in (None, model.framing):
+        what = f"the {server.model} server speaks only `{model.framing}`, got {framing!r}"
         yield Contradiction(path=("fleet", "message", "framing"), what=what)
     if model is not None and model.scale != "pool" and server.pool is not None:
         yield Contradiction(path=("server", "pool"), what=f"the {server.model} server has no pool, got {server.pool}")
@@ -149,23 +146,21 @@ def _server(scenario: Scenario) -> Iterator[Contradiction]:
     if isinstance(server.workers, int) and server.workers < 1:
         yield Contradiction(path=("server", "workers"), what=f"at least 1, or auto, got {server.workers}")
     group = scenario.hosts.get(host_names(scenario).get(server.host, ""))
-    if group is not None and group.nofile is not None and isinstance(server.workers, int):
+    if group is not None and group.nofile is not None and isinstance(server.workers, int) and fleet is not None:
         room = server.workers * (group.nofile - DESCRIPTORS_KEPT)
-        if (
-            scenario.fleet.transport == "tcp"
-            and scenario.fleet.connections > room
-            and model is not None
-            and model.scale == "workers"
-        ):
+        if fleet.transport == "tcp" and fleet.connections > room and model is not None and model.scale == "workers":
             what = (
                 f"{server.workers} workers with {group.nofile} descriptors each can hold {room} connections, "
-                f"got {scenario.fleet.connections}"
+                f"got {fleet.connections}"
             )
             yield Contradiction(path=("server", "workers"), what=what, hint="raise workers, or leave it `auto`")
 
 
-def _fleet(scenario: Scenario) -> Iterator[Contradiction]:
-    fleet = scenario.fleet
+def _fleet(scenario: Scenario, fleet: Fleet) -> Iterator[Contradiction]:
+    try:
+        parse_framing(fleet.message.framing)
+    except ValueError as error:
+        yield Contradiction(path=("fleet", "message", "framing"), what=str(error))
     group = scenario.hosts.get(fleet.hosts)
     if group is None:
         yield _unknown_host(scenario, ("fleet", "hosts"), fleet.hosts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from pydantic_core import ErrorDetails
 
 from lab.errors import Problem, ScenarioInvalid
 from lab.scenario.check import contradictions
-from lab.scenario.schema import TAG, Scenario
+from lab.scenario.part import PHASE_TAG, STEP_TAG, TAGS
+from lab.scenario.schema import Scenario
 from lab.scenario.yaml_positions import Document, dotted, read_yaml
 from lab.scenario.yaml_positions import Path as KeyPath
 
@@ -137,7 +139,7 @@ def _validate(document: Document, file: str, origins: dict[KeyPath, str]) -> Sce
 
 def _explain(details: ErrorDetails) -> tuple[KeyPath, str, str | None]:
     """Turn one pydantic error into path, what, hint, in the lab's words."""
-    path: KeyPath = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith(TAG)))
+    path: KeyPath = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith(TAGS)))
     kind, got, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         keys = sorted(_keys_at(details["loc"][:-1]))
@@ -147,13 +149,20 @@ def _explain(details: ErrorDetails) -> tuple[KeyPath, str, str | None]:
     if kind == "missing":
         return path, "missing; the key is required", None
     if kind == "union_tag_invalid":
-        tag = str(context["tag"]).removeprefix(TAG)
-        tags = [t.strip("' ").removeprefix(TAG) for t in str(context["expected_tags"]).split(",")]
+        prefix = STEP_TAG if str(context["tag"]).startswith(STEP_TAG) else PHASE_TAG
+        tag = str(context["tag"]).removeprefix(prefix)
+        tags = [t.strip("' ").removeprefix(prefix) for t in str(context["expected_tags"]).split(",")]
+        if prefix == STEP_TAG:
+            close = difflib.get_close_matches(tag, tags, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else None
+            return (*path, "do"), f"unknown step, got {tag!r}; allowed: {', '.join(tags)}", hint
         if tag.endswith("-load"):
             model = tag.removesuffix("-load")
             return (*path, "model"), f"unknown load model, got {model!r}; allowed: closed, open", None
         allowed = dict.fromkeys("load" if t.endswith("-load") else t for t in tags)
         return path, f"unknown phase, got {tag!r}; allowed: {', '.join(allowed)}", None
+    if kind == "union_tag_not_found" and path[:1] == ("script",):
+        return path, f"not a step, got {got!r}; a mapping with `do: connect`, listen, send, ..., phase", None
     if kind == "union_tag_not_found":
         return path, f"not a phase, got {got!r}; a mapping with `phase: connect`, hold, load, ..., drain", None
     if kind == "value_error":
@@ -170,14 +179,17 @@ def _keys_at(location: Sequence[str | int]) -> set[str]:
     part: Any = Scenario
     for step in location:
         part = _step(part, step)
-    return set(part.model_fields) if isinstance(part, type) and issubclass(part, BaseModel) else set()
+    if not (isinstance(part, type) and issubclass(part, BaseModel)):
+        return set()
+    return {field.alias or name for name, field in part.model_fields.items()}
 
 
 def _step(part: Any, step: str | int) -> Any:
     """Follow one step of an error location through types: a field, a list item, a mapping's value, a union's tag."""
     if isinstance(part, type) and issubclass(part, BaseModel):
-        part = part.model_fields[str(step)].annotation
-    elif isinstance(step, str) and step.startswith(TAG):
+        fields = {field.alias or name: field for name, field in part.model_fields.items()}
+        part = fields[str(step)].annotation
+    elif isinstance(step, str) and step.startswith(TAGS):
         for choice in part.__args__ if hasattr(part, "__args__") else ():
             if any(getattr(meta, "tag", None) == step for meta in getattr(choice, "__metadata__", ())):
                 part = choice
@@ -185,4 +197,6 @@ def _step(part: Any, step: str | int) -> Any:
         part = part.__args__[-1]
     while hasattr(part, "__metadata__"):
         part = part.__origin__
+    if isinstance(part, types.UnionType) and part.__args__[-1] is types.NoneType:  # an optional part
+        part = part.__args__[0]
     return part

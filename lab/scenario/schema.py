@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
+from lab.scenario.part import PHASE_TAG, Part
 from lab.scenario.quantities import Bytes, Count, DurationNs, Name, Rate, SysctlValue
-
-
-class Part(BaseModel):
-    """The base of every part: unknown keys are refused, values never change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+from lab.scenario.script import AnyStep
 
 
 class Network(Part):
@@ -176,12 +172,9 @@ def _phase_tag(value: Any) -> str | None:
     get = value.get if isinstance(value, dict) else lambda key, default=None: getattr(value, key, default)
     phase = get("phase", None)
     if phase == "load":
-        return f"{TAG}{get('model', 'closed')}-load"
-    return f"{TAG}{phase}" if isinstance(phase, str) else None
+        return f"{PHASE_TAG}{get('model', 'closed')}-load"
+    return f"{PHASE_TAG}{phase}" if isinstance(phase, str) else None
 
-
-TAG = "phase:"
-"""Opens the tags that pydantic puts into the place of an error; no key looks like that."""
 
 Phase = Annotated[
     Annotated[ConnectPhase, Tag("phase:connect")]
@@ -236,7 +229,8 @@ class Expectation(Part):
     what: str
     """A measure: `lab show --measures` lists them. With `query`: a sentence that says what the number is."""
     at: Name | None = None
-    """The host whose capture or counters are asked; default: the server's host."""
+    """The host whose capture or counters are asked; default: the server's host, without one the script's first
+    captured host."""
     query: str | None = None
     """SQL over the run's tables (packets, connections, flows, latency) that gives one number."""
     equal: int | float | str | None = None
@@ -247,7 +241,7 @@ class Expectation(Part):
 
 
 class Scenario(Part):
-    """One lab session: hosts, a server, a fleet, captures, and what must be true at the end."""
+    """One lab session: hosts, a server and a fleet or a script, captures, and what must be true at the end."""
 
     title: str = Field(min_length=1, max_length=100)
     lesson: str = ""
@@ -256,7 +250,9 @@ class Scenario(Part):
     """Of every random choice: payloads, order, arrival times."""
     networks: dict[Name, Network] = Field(default_factory=lambda: {"lan": Network()})
     hosts: dict[Name, Host] = Field(min_length=1)
-    server: Server
-    fleet: Fleet
+    server: Server | None = None
+    fleet: Fleet | None = None
+    script: list[AnyStep] = Field(default_factory=list)
+    """Socket calls on several hosts in one order: instead of a server and a fleet, or beside them."""
     capture: list[Capture] = Field(default_factory=list)
     expect: list[Expectation] = Field(default_factory=list)

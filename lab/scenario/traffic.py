@@ -12,6 +12,7 @@ from lab.scenario.schema import (
     Scenario,
     SlowReadPhase,
 )
+from lab.scenario.script import Pause
 
 GRACE_NS = 30_000_000_000
 """Beyond what a phase asks for: a slow machine is not a failure."""
@@ -19,10 +20,12 @@ GRACE_NS = 30_000_000_000
 
 def phase_asks_ns(scenario: Scenario, index: int) -> int:
     """Return the time that phase `index` asks for: its duration, or its count at the rate it sets; else 0."""
-    phase = scenario.fleet.phases[index]
+    fleet = scenario.fleet
+    assert fleet is not None
+    phase = fleet.phases[index]
     if isinstance(phase, ConnectPhase):
-        rate = scenario.fleet.connect.rate
-        return round(scenario.fleet.connections / rate * 1e9) if rate else 0
+        rate = fleet.connect.rate
+        return round(fleet.connections / rate * 1e9) if rate else 0
     if isinstance(phase, HoldPhase | OpenLoad | ChurnPhase | SlowReadPhase):
         return phase.duration
     if isinstance(phase, ClosedLoad):
@@ -35,13 +38,15 @@ def phase_asks_ns(scenario: Scenario, index: int) -> int:
 
 
 def asks_ns(scenario: Scenario) -> int:
-    """Return the time that all phases together ask for."""
-    return sum(phase_asks_ns(scenario, index) for index in range(len(scenario.fleet.phases)))
+    """Return the time that all phases together ask for, and the pauses of a script."""
+    phases = scenario.fleet.phases if scenario.fleet is not None else []
+    pauses = sum(step.duration for step in scenario.script if isinstance(step, Pause))
+    return pauses + sum(phase_asks_ns(scenario, index) for index in range(len(phases)))
 
 
 def phase_budget_ns(scenario: Scenario, index: int) -> int:
     """Return the time after which phase `index` counts as stuck: three times what it asks, its timeouts, and a grace
     for each thousand connections."""
-    asks = phase_asks_ns(scenario, index)
-    connections = scenario.fleet.connections
-    return 3 * asks + GRACE_NS + scenario.fleet.connect.timeout + connections * 1_000_000
+    fleet = scenario.fleet
+    assert fleet is not None
+    return 3 * phase_asks_ns(scenario, index) + GRACE_NS + fleet.connect.timeout + fleet.connections * 1_000_000

@@ -48,6 +48,14 @@ class Host:
     memory_bytes: int | None = None
     """At most this much memory for each program in it; None: no limit."""
 
+    def route_to(self, other: Host) -> tuple[str, str]:
+        """Return this host's and the other's address on a network they share, else their first ones."""
+        for mine in self.interfaces:
+            for theirs in other.interfaces:
+                if mine.network == theirs.network:
+                    return mine.address, theirs.address
+        return self.interfaces[0].address, other.interfaces[0].address
+
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
@@ -55,7 +63,8 @@ class Program:
 
     host: str
     role: str
-    """`host` (the keeper: owns the stack, samples counters), `server`, `fleet` or `capture`."""
+    """`host` (the keeper: owns the stack, samples counters), `server`, `fleet`, `capture`, or of a script `actor`
+    (makes its socket calls) and `crafter` (makes segments by hand)."""
     module: str
     arguments: tuple[str, ...]
     image: str = "host"
@@ -79,7 +88,7 @@ class Topology:
     networks: tuple[Network, ...]
     hosts: tuple[Host, ...]
     programs: tuple[Program, ...]
-    """Host keepers first, then captures, servers, fleets: a later one may need an earlier one."""
+    """Host keepers first, then captures, servers, fleets, scripted ones: a later one may need an earlier one."""
     arithmetic: tuple[str, ...] = field(default=())
     """How the numbers came about, one line each, for `lab plan`."""
 

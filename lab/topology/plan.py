@@ -17,8 +17,9 @@ from lab.inside.handlers import parse_handler
 from lab.inside.servers import MODELS
 from lab.scenario.check import DESCRIPTORS_KEPT, host_names, port_range
 from lab.scenario.load import Loaded
-from lab.scenario.schema import ClosedLoad, OpenLoad, Phase, Scenario
+from lab.scenario.schema import ClosedLoad, Fleet, OpenLoad, Phase, Scenario, Server
 from lab.topology import Facts, Host, Interface, Network, Program, Topology
+from lab.topology.script_plan import script_programs
 
 SUBNET_POOL = ipaddress.IPv4Network("10.64.0.0/10")
 """Where `auto` subnets come from: private (RFC 1918), away from Docker's own default pools and from common VPNs."""
@@ -38,8 +39,9 @@ def plan(loaded: Loaded, facts: Facts, *, salt: int = 0) -> Topology:
     programs = (
         *_keepers(scenario),
         *_captures(scenario, hosts),
-        _server(scenario, facts, arithmetic),
+        *_servers(scenario, facts, arithmetic),
         *_fleets(scenario, facts, hosts, arithmetic),
+        *script_programs(scenario, hosts, networks),
     )
     _check_tracking(scenario, facts, arithmetic)
     return Topology(
@@ -177,24 +179,27 @@ def _nofile(scenario: Scenario, host: str, facts: Facts) -> int:
     return wanted or facts.nofile_hard
 
 
-def _server(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Program:
+def _servers(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Iterator[Program]:
     server, fleet = scenario.server, scenario.fleet
+    if server is None:
+        return
     model = MODELS[server.model]
     nofile = _nofile(scenario, server.host, facts)
     workers = server.workers
-    if fleet.transport == "tcp" and model.scale == "workers":
+    if fleet is not None and fleet.transport == "tcp" and model.scale == "workers":
         room = model.max_connections(nofile) or nofile
         own_limit = model.ceiling is not None and workers != "auto"  # a model's own ceiling may be what is studied
         workers = _workers(workers, fleet.connections, nofile if own_limit else room, arithmetic, "server")
     arguments = ["--bind", "0.0.0.0", "--port", str(server.port), "--backlog", str(server.backlog)]
     if model.scale == "workers":
         arguments += ["--workers", str(1 if workers == "auto" else workers)]
-    arguments += ["--handler", server.handler, "--framing", fleet.message.framing, "--recv-size", str(server.recv_size)]
+    framing = fleet.message.framing if fleet is not None else model.framing or "none"
+    arguments += ["--handler", server.handler, "--framing", framing, "--recv-size", str(server.recv_size)]
     if model.scale == "pool" and server.pool is not None:
         arguments += ["--pool", str(server.pool)]
     for option, value in server.socket_options.items():
         arguments += ["--set-option", f"{option}={int(value)}"]
-    return Program(
+    yield Program(
         host=server.host,
         role="server",
         module=f"lab.inside.servers.{model.module}",
@@ -206,7 +211,9 @@ def _server(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Program:
 
 
 def _fleets(scenario: Scenario, facts: Facts, hosts: dict[str, Host], arithmetic: list[str]) -> Iterator[Program]:
-    fleet = scenario.fleet
+    server, fleet = scenario.server, scenario.fleet
+    if server is None or fleet is None:
+        return
     names = [name for name, group in host_names(scenario).items() if group == fleet.hosts]
     low, high = port_range(scenario.hosts[fleet.hosts])
     share, extra = divmod(fleet.connections, len(names))
@@ -220,38 +227,35 @@ def _fleets(scenario: Scenario, facts: Facts, hosts: dict[str, Host], arithmetic
     first = 0
     for index, name in enumerate(names):
         count = share + (index < extra)
-        source, target = _route(hosts[name], hosts[scenario.server.host])
+        source, target = hosts[name].route_to(hosts[server.host])
+        plan = _fleet_plan(scenario, server, fleet, name, source, target, first, count, workers, len(names))
         yield Program(
             host=name,
             role="fleet",
             module="lab.inside.fleet",
-            arguments=(
-                "--plan",
-                json.dumps(_fleet_plan(scenario, name, source, target, first, count, workers, len(names))),
-            ),
+            arguments=("--plan", json.dumps(plan)),
             nofile=scenario.hosts[fleet.hosts].nofile,
         )
         first += count
 
 
-def _route(client: Host, server: Host) -> tuple[str, str]:
-    """Return the client's and the server's address on a network they share, else their first ones."""
-    for mine in client.interfaces:
-        for theirs in server.interfaces:
-            if mine.network == theirs.network:
-                return mine.address, theirs.address
-    return client.interfaces[0].address, server.interfaces[0].address
-
-
 def _fleet_plan(
-    scenario: Scenario, name: str, source: str, target: str, first: int, count: int, workers: int, hosts: int
+    scenario: Scenario,
+    server: Server,
+    fleet: Fleet,
+    name: str,
+    source: str,
+    target: str,
+    first: int,
+    count: int,
+    workers: int,
+    hosts: int,
 ) -> dict[str, Any]:
     """Build the plan that one fleet host gets; rates and concurrency are this host's share of the whole."""
-    fleet = scenario.fleet
-    check = {"upper": "upper", "echo": "echo"}.get(scenario.server.handler) if fleet.message.check else None
+    check = {"upper": "upper", "echo": "echo"}.get(server.handler) if fleet.message.check else None
     return {
         "name": name,
-        "targets": [[target, scenario.server.port]],
+        "targets": [[target, server.port]],
         "transport": fleet.transport,
         "sources": [source],
         "first_connection": first,
@@ -265,7 +269,7 @@ def _fleet_plan(
         "message": {
             "bytes": fleet.message.size,
             "framing": fleet.message.framing,
-            "answer_bytes": _answer_bytes(scenario),
+            "answer_bytes": _answer_bytes(server, fleet),
             "check": check,
         },
         "phases": [_phase_plan(phase, hosts) for phase in fleet.phases],
@@ -275,12 +279,12 @@ def _fleet_plan(
     }
 
 
-def _answer_bytes(scenario: Scenario) -> int | None:
+def _answer_bytes(server: Server, fleet: Fleet) -> int | None:
     """Return the size of a whole answer where the framing cannot tell it: what the handler gives; None where it can."""
-    message = scenario.fleet.message
+    message = fleet.message
     if message.answer is not None or message.framing != "none":
         return message.answer
-    handler = parse_handler(scenario.server.handler)
+    handler = parse_handler(server.handler)
     return len(handler.answer(bytes(message.size))) * handler.copies
 
 
@@ -313,12 +317,12 @@ def _phase_plan(phase: Phase, hosts: int) -> dict[str, Any]:
 
 
 def _check_tracking(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> None:
-    if facts.conntrack_max is None or scenario.fleet.transport != "tcp":
+    fleet = scenario.fleet
+    if facts.conntrack_max is None or fleet is None or fleet.transport != "tcp":
         return
-    arithmetic.append(f"connection tracking: {scenario.fleet.connections:,} of {facts.conntrack_max:,} entries")
-    if scenario.fleet.connections > facts.conntrack_max:
+    arithmetic.append(f"connection tracking: {fleet.connections:,} of {facts.conntrack_max:,} entries")
+    if fleet.connections > facts.conntrack_max:
         raise MachineLacks(
-            f"connection tracking holds {facts.conntrack_max:,} connections on this machine, "
-            f"got {scenario.fleet.connections:,}",
-            hint=f"sysctl -w net.netfilter.nf_conntrack_max={scenario.fleet.connections * 2}, or --engine netns",
+            f"connection tracking holds {facts.conntrack_max:,} connections on this machine, got {fleet.connections:,}",
+            hint=f"sysctl -w net.netfilter.nf_conntrack_max={fleet.connections * 2}, or --engine netns",
         )

@@ -152,6 +152,7 @@ def observe(what: str, at: str, evidence: Evidence) -> Observation:
         "packets": _packets,
         "counters": _counters,
         "latency": _latency,
+        "script": _script,
     }[measure.source]
     return source(what, at, evidence)
 
@@ -173,6 +174,8 @@ def query(sql: str, evidence: Evidence) -> Observation:
 
 def _fleet(what: str, _at: str, evidence: Evidence) -> Observation:
     name = what.removeprefix("fleet.")
+    if not evidence.fleets:
+        return Observation(value=None, evidence="the scenario has no fleet")
     files = f"hosts/*/fleet.json of {len(evidence.fleets)} fleet hosts"
     silent = [host for host, result in evidence.fleets.items() if not result]
     if silent:
@@ -294,3 +297,30 @@ def _latency(what: str, _at: str, evidence: Evidence) -> Observation:
     return Observation(
         value=float(rows[percentile][0]), evidence=f"tables/latency_summary.parquet, {series} {percentile}"
     )
+
+
+def _script(what: str, _at: str, evidence: Evidence) -> Observation:
+    """Observe a script's measure: `script.unexpected`, `step.<name>.<key>`, `state.<look>.<STATE>`."""
+    kind, _, name = what.partition(".")
+    steps = pl.read_parquet(evidence.folder / "tables" / "steps.parquet")
+    if kind == "script":
+        wrong = steps.filter(~pl.col("as_written"))
+        said = "; ".join(_told(row) for row in wrong.head(3).iter_rows(named=True))
+        return Observation(value=wrong.height, evidence=f"tables/steps.parquet: {said or 'all as written'}")
+    label, _, key = name.rpartition(".")
+    row = next(steps.filter(pl.col("label") == label).iter_rows(named=True), None)
+    if row is None:
+        raise ValueError(f"the script has no step of that name, got {label!r}")
+    if row["end_ns"] is None:
+        return Observation(value=None, evidence=f"tables/steps.parquet: {_told(row)}")
+    if kind == "step":
+        value = row[{"duration": "duration_ns"}.get(key, key)]
+        return Observation(value=value, evidence=f"tables/steps.parquet, step {row['index'] + 1} (`{label}`), {key}")
+    sockets = pl.read_parquet(evidence.folder / "tables" / "sockets.parquet")
+    count = sockets.filter((pl.col("label") == label) & (pl.col("state") == key)).height
+    return Observation(value=count, evidence=f"tables/sockets.parquet: {key} at {row['host']} when `{label}` looked")
+
+
+def _told(row: dict[str, Any]) -> str:
+    error = f" ({row['error']})" if row["error"] else ""
+    return f"step {row['index'] + 1}, {row['do']} at {row['host']}: {row['outcome']}{error}, written: {row['gives']}"

@@ -73,10 +73,11 @@ def _syn_acks_again(evidence: Evidence, host: str) -> int:
 
 def _filtered(evidence: Evidence, host: str) -> str | None:
     """Say why the filter keeps segments out that the kernel counts; None where it keeps all of this lab's TCP."""
-    port = evidence.manifest["server"]["port"]
+    server = evidence.manifest.get("server")
+    ports = [server["port"]] if server is not None and not evidence.manifest.get("script") else []
     for capture in evidence.manifest["captures"]:
         if host in evidence.hosts_named(capture["host"]):
             text = capture["filter"].strip()
-            whole = ("", "tcp", f"tcp port {port}", f"port {port}", "ip", "ip and tcp")
+            whole = ["", "tcp", "ip", "ip and tcp", *(f"{kind}port {port}" for port in ports for kind in ("tcp ", ""))]
             return None if re.sub(r"\s+", " ", text) in whole else f"the filter `{text}` keeps only a part"
     return "no capture point"

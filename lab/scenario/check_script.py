@@ -1,0 +1,122 @@
+"""What contradicts what in a script: sockets that nobody made, joins of nothing, hosts that do not exist. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lab.scenario.schema import Scenario
+from lab.scenario.script import (
+    CRAFTED,
+    Accept,
+    AnyStep,
+    Await,
+    AwaitSegment,
+    Connect,
+    Craft,
+    Endpoint,
+    Join,
+    Listen,
+    Recv,
+    RunPhase,
+    Send,
+    SocketStep,
+)
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """Two values that cannot both hold; `path` is where to mend it."""
+
+    path: Path
+    what: str
+    hint: str | None = None
+
+
+MAKES_SOCKET = (Listen, Connect, Accept)
+
+
+def script_contradictions(scenario: Scenario, hosts: set[str]) -> Iterator[Contradiction]:
+    """Yield every contradiction of the script; `hosts` are the names of all hosts."""
+    labels: dict[str, tuple[int, AnyStep]] = {}
+    for index, step in enumerate(scenario.script):
+        path: Path = ("script", index)
+        if isinstance(step, RunPhase):
+            yield from _phase(scenario, index)
+            continue
+        for key, name in (("at", step.at), ("to", getattr(step, "to", None))):
+            if name is not None and name not in hosts:
+                yield Contradiction(path=(*path, key), what=f"no such host, got {name!r}; allowed: {', '.join(hosts)}")
+        if isinstance(step, SocketStep):
+            yield from _socket(step, path, labels)
+        if isinstance(step, Join):
+            yield from _join(step, path, labels)
+        yield from _values(step, path)
+        if step.label is not None:
+            if step.label in labels:
+                what = f"given twice, got {step.label!r}, first at step {labels[step.label][0] + 1}; a name stands once"
+                yield Contradiction(path=(*path, "as"), what=what)
+            labels[step.label] = index, step
+    yield from _never_joined(scenario)
+
+
+def _phase(scenario: Scenario, index: int) -> Iterator[Contradiction]:
+    phases = len(scenario.fleet.phases) if scenario.fleet is not None else 0
+    before = sum(isinstance(step, RunPhase) for step in scenario.script[:index])
+    if before >= phases:
+        yield Contradiction(path=("script", index), what=f"no phase of the fleet is left; it has {phases}")
+
+
+def _socket(step: SocketStep, path: Path, labels: dict[str, tuple[int, AnyStep]]) -> Iterator[Contradiction]:
+    maker = labels.get(step.socket, (0, None))[1]
+    wanted: tuple[type, ...] = MAKES_SOCKET
+    if isinstance(step, Accept):
+        wanted = (Listen,)
+    elif isinstance(step, Craft | AwaitSegment):
+        wanted = (Endpoint,)
+    if not isinstance(maker, wanted) or getattr(maker, "at", None) != step.at:
+        allowed = [
+            name for name, (_, one) in labels.items() if isinstance(one, wanted) and getattr(one, "at", "") == step.at
+        ]
+        what = f"no such socket of {step.at} before this step, got {step.socket!r}"
+        yield Contradiction(path=(*path, "socket"), what=f"{what}; there are: {', '.join(allowed) or 'none'}")
+
+
+def _join(step: Join, path: Path, labels: dict[str, tuple[int, AnyStep]]) -> Iterator[Contradiction]:
+    begun = {
+        name: one
+        for name, (_, one) in labels.items()
+        if not isinstance(one, RunPhase) and one.at == step.at and not getattr(one, "wait", True)
+    }
+    if step.step not in begun:
+        what = f"no step of {step.at} with `wait: false` before this one has that name, got {step.step!r}"
+        yield Contradiction(path=(*path, "step"), what=f"{what}; there are: {', '.join(begun) or 'none'}")
+
+
+def _never_joined(scenario: Scenario) -> Iterator[Contradiction]:
+    """A step that nobody waits for could end, or not, in the script's back."""
+    joined = {step.step for step in scenario.script if isinstance(step, Join)}
+    for index, step in enumerate(scenario.script):
+        if not getattr(step, "wait", True) and getattr(step, "label", None) not in joined:
+            what = "is begun with `wait: false`, and no `join` waits for its end"
+            hint = "give it a name with `as:` and add `{do: join, step: NAME}` where it must have ended"
+            yield Contradiction(path=("script", index), what=what, hint=hint)
+
+
+def _values(step: AnyStep, path: Path) -> Iterator[Contradiction]:
+    if isinstance(step, Send) and (step.size is None) == (step.text is None):
+        yield Contradiction(path=path, what="a send needs either `size` or `text`")
+    if isinstance(step, Recv) and sum(x is not None for x in (step.size, step.text, step.until)) > 1:
+        yield Contradiction(path=path, what="a recv takes one of `size`, `text`, `until`")
+    if isinstance(step, Endpoint) and (step.to is None) != (step.to_port is None):
+        yield Contradiction(path=path, what="`to` and `to_port` stand together, or neither does")
+    if isinstance(step, Craft) and step.mss is not None and "S" not in step.flags:
+        yield Contradiction(path=(*path, "mss"), what=f"the MSS option stands on a SYN alone, got flags {step.flags!r}")
+    if isinstance(step, Await):
+        keys = ("state", "timer", "retransmits", "send_queue", "recv_queue", "accept_queue")
+        if all(getattr(step, key) is None for key in keys):
+            yield Contradiction(path=path, what=f"nothing to wait for; give one of {', '.join(keys)}")
+    if isinstance(step, CRAFTED) and getattr(step, "to", None) == step.at:
+        yield Contradiction(path=(*path, "to"), what=f"a hand-made end talks to another host, got its own, {step.at!r}")
