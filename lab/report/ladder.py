@@ -14,7 +14,10 @@ the time, and a line of its own marks a long silence. `ladder_svg.py` draws to s
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 
 from lab import units
 from lab.report import tcp_states
@@ -31,7 +34,49 @@ _TIME = 9
 _STATE = 12
 _WIDEST_HEADING = 21
 """An IPv4 address and a port. A longer name or address stands beyond the width."""
-_CLOCKS = {"ms": ("time ms", 1e6), "s": ("time s", 1e9)}
+_ROOMY = 92
+"""Narrower drawings leave out the delta column for the arrows' sake."""
+_NARROWEST_ARROW = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """The columns of one drawing."""
+
+    arrow: int
+    """Width of the column between the two ends."""
+    deltas: bool
+    clock: str
+    """Heading of the time column, with its unit."""
+    ns_per_unit: float
+
+    @classmethod
+    def of(cls, walked: Sequence[Step], orig: Endpoint, resp: Endpoint, width: int) -> _Grid:
+        right = min(max(_STATE, len(str(resp)), len(resp.host)), _WIDEST_HEADING)
+        deltas = width >= _ROOMY
+        fixed = (_TIME + 1) * (1 + deltas) + _STATE + 5 + right
+        in_ms = walked[-1].t_ns < 100_000_000_000
+        return cls(
+            arrow=max(width - fixed, _NARROWEST_ARROW),
+            deltas=deltas,
+            clock="time ms" if in_ms else "time s",
+            ns_per_unit=1e6 if in_ms else 1e9,
+        )
+
+    def row(self, left: str, middle: str, right: str, *, time: str = "", delta: str = "") -> str:
+        """One line: `left` may run into `middle` where that is empty."""
+        times = f"{time:>{_TIME}} {delta:>{_TIME}}" if self.deltas else f"{time:>{_TIME}}"
+        between = f"{left:<{_STATE}}  {middle:<{self.arrow}.{self.arrow}}" if middle else left
+        return f"{times}  {between:<{_STATE + 2 + self.arrow}}  {right}"
+
+    def between(self, text: str) -> str:
+        """A line between the arrows."""
+        return self.row("⋮", f"{text:^{self.arrow}}", "⋮")
+
+    def time(self, step: Step) -> str:
+        return f"{step.t_ns / self.ns_per_unit:.3f}"
+
+
 _SAME = "│"
 
 
@@ -45,23 +90,19 @@ def draw(
     if not walked:
         return ["no segment of this connection was captured"]
     states = tcp_states.walk(walked)
-    right = min(max(_STATE, len(str(resp)), len(resp.host)), _WIDEST_HEADING)
-    arrow = max(width - 2 * (_TIME + 1) - _STATE - 5 - right, 28)
-    clock = _CLOCKS["ms" if walked[-1].t_ns < 100_000_000_000 else "s"]
-    lines = _heading(walked, orig, resp, arrow, clock)
-    shown = shown_places(len(walked), most_steps)
+    grid = _Grid.of(walked, orig, resp, width)
+    lines = _heading(walked, orig, resp, grid)
     before = None
-    for place in shown:
-        skipped = before is not None and place != before + 1
-        if skipped:
-            assert before is not None
-            lines.append(_middle(_left_out(walked[before + 1 : place]), arrow))
+    for place in shown_places(len(walked), most_steps):
         step = walked[place]
         delta_ns = step.t_ns - walked[place - 1].t_ns if place else None
-        if delta_ns is not None and delta_ns >= SILENCE_NS and not skipped:
-            lines.append(_middle(f"{units.show_duration(delta_ns)} of silence", arrow))
-        since = states[before] if skipped and before is not None else None
-        lines += _rows(step, states[place], clock, delta_ns, arrow, since)
+        since = None
+        if before is not None and place != before + 1:
+            lines.append(grid.between(_left_out(walked[before + 1 : place])))
+            since = states[before]
+        elif delta_ns is not None and delta_ns >= SILENCE_NS:
+            lines.append(grid.between(f"{units.show_duration(delta_ns)} of silence"))
+        lines += _rows(step, states[place], delta_ns, grid, since)
         before = place
     return [line.rstrip() for line in lines]
 
@@ -86,63 +127,52 @@ def label(step: Step) -> str:
     return " ".join(parts)
 
 
-def _row(time: str, delta: str, left: str, middle: str, right: str) -> str:
-    return f"{time:>{_TIME}} {delta:>{_TIME}}  {left:<{_STATE}}  {middle}  {right}"
-
-
-def _heading(walked: Sequence[Step], orig: Endpoint, resp: Endpoint, arrow: int, clock: tuple[str, float]) -> list[str]:
-    left_width = _STATE + 2 + arrow
-    first_orig, first_resp = tcp_states.initial(walked)
-    pairs = [(str(orig), str(resp)), (first_orig, first_resp)]
+def _heading(walked: Sequence[Step], orig: Endpoint, resp: Endpoint, grid: _Grid) -> list[str]:
+    pairs = [(str(orig), str(resp)), tcp_states.initial(walked)]
     if orig.host or resp.host:
         pairs.insert(0, (orig.host or "(not a host of the lab)", resp.host or "(not a host of the lab)"))
-    lines = []
-    for number, (left, right) in enumerate(pairs):
-        time, delta = (clock[0], "delta") if number == 0 else ("", "")
-        lines.append(f"{time:>{_TIME}} {delta:>{_TIME}}  {left:<{left_width}}  {right}")
-    return lines
+    first, *others = pairs
+    return [
+        grid.row(first[0], "", first[1], time=grid.clock, delta="delta"),
+        *(grid.row(left, "", right) for left, right in others),
+    ]
 
 
-def _rows(
-    step: Step, now: StatesAt, clock: tuple[str, float], delta_ns: int | None, arrow: int, since: StatesAt | None
-) -> list[str]:
+def _rows(step: Step, now: StatesAt, delta_ns: int | None, grid: _Grid, since: StatesAt | None) -> list[str]:
     """One step: its arrow; below it the options and remarks, and further states it leads through.
 
     `since`: the states last drawn, where steps were left out in between; a change among those is told here.
     """
-    left = list(now.orig_changes) or ([now.orig] if since and since.orig != now.orig else [_SAME])
-    right = list(now.resp_changes) or ([now.resp] if since and since.resp != now.resp else [_SAME])
-    below = [text for text in (step.options, step.note and f"^ {step.note}") if text]
-    indent = "   " if step.direction == "orig" else "     "
-    middles = [_arrow(step, arrow), *(f"{indent}{text}" for text in below)]
+    left = list(now.orig_changes) or ([now.orig] if since and since.orig != now.orig else [])
+    right = list(now.resp_changes) or ([now.resp] if since and since.resp != now.resp else [])
+    middles = [_arrow(step, grid.arrow), *_below(step, grid.arrow)]
+    delta = f"+{units.show_duration(delta_ns)}" if delta_ns is not None else ""
     lines = []
-    for row in range(max(len(middles), len(left), len(right))):
-        time = f"{step.t_ns / clock[1]:.3f}" if row == 0 else ""
-        delta = f"+{units.show_duration(delta_ns)}" if row == 0 and delta_ns is not None else ""
-        middle = middles[row] if row < len(middles) else ""
-        lines.append(
-            _row(
-                time,
-                delta,
-                left[row] if row < len(left) else _SAME,
-                f"{middle:<{arrow}.{arrow}}",
-                right[row] if row < len(right) else _SAME,
-            )
-        )
+    for number, (left_state, middle, right_state) in enumerate(zip_longest(left, middles, right)):
+        times = {"time": grid.time(step), "delta": delta} if number == 0 else {}
+        lines.append(grid.row(left_state or _SAME, middle or " ", right_state or _SAME, **times))
     return lines
 
 
 def _arrow(step: Step, width: int) -> str:
     """An arrow `width` columns long with the label on it; dotted where the segment repeats an earlier one."""
     shaft = "╌" if "retransmission" in step.note else "─"
+    on_it = label(step) if _fits(step, width) else flag_names(step.flags)
     if step.direction == "orig":
-        return f"{shaft * 2} {label(step)} ".ljust(width - 1, shaft) + ">"
-    return f"<{shaft} {label(step)} ".ljust(width, shaft)
+        return f"{shaft * 2} {on_it} ".ljust(width - 1, shaft) + ">"
+    return f"<{shaft} {on_it} ".ljust(width, shaft)
 
 
-def _middle(text: str, arrow: int) -> str:
-    """A line between the arrows."""
-    return _row("", "", "⋮", f"{text:^{arrow}.{arrow}}", "⋮")
+def _fits(step: Step, width: int) -> bool:
+    return len(label(step)) + 5 <= width
+
+
+def _below(step: Step, width: int) -> list[str]:
+    """What stands below the arrow: numbers too long for it, options, remarks."""
+    numbers = "" if _fits(step, width) else label(step).removeprefix(flag_names(step.flags)).strip()
+    indent = "   " if step.direction == "orig" else "     "
+    texts = [text for text in (numbers, step.options, step.note and f"^ {step.note}") if text]
+    return [f"{indent}{line}" for text in texts for line in textwrap.wrap(text, width - len(indent))]
 
 
 def _left_out(skipped: Sequence[Step]) -> str:

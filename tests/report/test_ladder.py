@@ -120,7 +120,30 @@ def test_options_of_the_handshake_stand_below_its_arrow():
     assert lines[4] == "                     │                mss 1460, sack                          │"
 
 
-@pytest.mark.parametrize("width", [80, 92, 100, 140])
+def test_narrow_drawing_leaves_out_the_delta_and_keeps_every_number():
+    first, *rest = walked(HANDSHAKE, "100 > PSH+ACK 1000001 1 1448\n")
+    steps = [dataclasses.replace(first, options="mss 1460, sack, timestamps, wscale 10"), *rest]
+    assert "\n" + "\n".join(draw(steps, CLIENT, SERVER, width=72)) + "\n" == GOLDEN_NARROW
+
+
+GOLDEN_NARROW = """
+  time ms  client-1                                       server
+           10.64.0.11:40001                               10.64.0.2:9000
+           CLOSED                                         LISTEN
+    0.000  SYN-SENT      ── SYN seq 0 win 64240 ───────>  SYN-RECEIVED
+           │                mss 1460, sack, timestamps,   │
+           │                wscale 10                     │
+    0.020  ESTABLISHED   <─ SYN-ACK ────────────────────  │
+           │                  seq 0 ack 1 win 64240       │
+    0.050  │             ── ACK seq 1 ack 1 len 0 ─────>  ESTABLISHED
+    0.100  │             ── PSH+ACK ───────────────────>  │
+           │                seq 1000001 ack 1 len 1448    │
+           │                ^ gap: 977 KiB not seen       │
+           │                before it                     │
+"""
+
+
+@pytest.mark.parametrize("width", [72, 80, 92, 100, 140])
 def test_no_line_is_wider_than_asked(width: int):
     steps = walked(HANDSHAKE, EXCHANGE, FIN4)
     assert max(map(len, draw(steps, CLIENT, SERVER, width=width))) <= width
