@@ -101,6 +101,7 @@ def test_a_capture_armed_before_the_traffic_misses_nothing(lab_of: Callable[[Top
     capture = Program(
         host="server",
         role="capture",
+        image="capture",
         module="lab.inside.capture",
         arguments=("--interface", "eth0", "--filter", "udp dst port 7001", "--snaplen", "128", "--name", "server"),
         capabilities=("NET_RAW",),
@@ -180,7 +181,8 @@ def test_execute_returns_the_exit_code_and_talks_on_this_terminal(
         assert lab.engine.execute("server", ["sh", "-c", "hostname; exit 7"], interactive=False) == 7
         assert capfd.readouterr().out == "server\n"
         assert lab.engine.execute("client", ["grep", "-q", lab.address("server"), "/etc/hosts"], interactive=False) == 0
-        assert lab.engine.execute("client", ["no-such-command"], interactive=False) == 127
+        # What cannot be run is 127 to shells and 126 to some versions of Docker.
+        assert lab.engine.execute("client", ["no-such-command"], interactive=False) in (126, 127)
         with pytest.raises(RunFailed, match="nobody"):
             lab.engine.execute("nobody", ["true"], interactive=False)
 
