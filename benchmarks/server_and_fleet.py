@@ -5,8 +5,8 @@
 Two network namespaces joined by a veth pair, made here and gone with this program (it starts itself again under
 `unshare`; no root is needed). 64-byte echo over 100 connections, server and client each on a processor of its own:
 
-    server: requests/s of lab.inside.servers.epoll_server over those of c/epoll_echo_server.c, both under c/epoll_client.c
-    fleet:  requests/s of lab.inside.fleet over those of c/epoll_client.c, both against c/epoll_echo_server.c
+    server: lab.inside.servers.epoll_server against c/epoll_echo_server.c, both under c/epoll_client.c
+    fleet:  lab.inside.fleet against c/epoll_client.c, both on c/epoll_echo_server.c
 
 Repeats are interleaved A B B A, so that a machine that slows down meets both alike. Each block gives one ratio; the
 median of them is quoted with its 95 % bootstrap interval. Beside the rate stands the processor time for each answer:

@@ -32,6 +32,8 @@ FOREVER = (1 << 30) - 1
 NEVER_NS = 1 << 62
 STARTS = 64
 EVENTS = 256
+REFRESH_NS = 5_000_000
+"""How often counters are brought up to date, the clock is compared with the end, and the stop flag is read."""
 
 
 def suits(worker: Worker, phase: ClosedLoad) -> bool:
@@ -45,31 +47,36 @@ def run(worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> Non
     rare = _Rare(worker, phase, start_ns, fds)
     poll, read, write, clock = worker.connections.epoll.poll, os.read, os.write, time.monotonic_ns
     row, log, request, size = worker.row, worker.log, worker.request, len(worker.request)
-    expected, answer_bytes, read_bytes = worker.right_answer, rare.answer_bytes, rare.answer_bytes + 64
+    expected, answer_bytes, read_bytes = worker.right_answer, rare.answer_bytes, rare.answer_bytes + 1
     name, sent, left = rare.name, rare.sent, rare.left
     unchecked = expected is None
     logged: list[int] = []
     while rare.goes_on():
         rare.begin_some()
         before, most = len(logged), rare.most
-        for fd, _events in poll(rare.wait_s, EVENTS):
-            try:
-                data = read(fd, read_bytes)
-                now = clock()
-                rest = left[fd] - 1
-                if 0 < rest < most and (data == expected or (unchecked and len(data) == answer_bytes)):
-                    logged += (name[fd], sent[fd], now)
-                    left[fd] = rest
-                    sent[fd] = now
-                    try:
-                        if (written := write(fd, request)) != size:
-                            rare.short(fd, written)
-                    except OSError as error:
-                        rare.write_failed(fd, error)
-                else:
-                    rare.answer(fd, data, now)
-            except OSError as error:
-                rare.read_failed(fd, error)
+        now = clock()
+        refresh = now + REFRESH_NS
+        while now < refresh and rare.waiting and (ready := poll(rare.wait_s, EVENTS)):
+            for fd, _events in ready:
+                try:
+                    data = read(fd, read_bytes)
+                    now = clock()
+                    rest = left[fd] - 1
+                    if 0 < rest < most and (data == expected or (unchecked and len(data) == answer_bytes)):
+                        logged += (name[fd], sent[fd], now)
+                        left[fd] = rest
+                        sent[fd] = now
+                        try:
+                            if (written := write(fd, request)) != size:
+                                rare.short(fd, written)
+                        except OSError as error:
+                            rare.write_failed(fd, error)
+                    else:
+                        rare.answer(fd, data, now)
+                except OSError as error:
+                    rare.read_failed(fd, error)
+            if rare.begins:
+                break
         if count := (len(logged) - before) // 3:
             row[SENT] += count
             row[RECEIVED] += count
@@ -106,7 +113,10 @@ class _Rare:
         self._unsent: dict[int, memoryview] = {}
         self._to_begin = fds
         self._begun = 0
-        self._waiting = 0
+        self.waiting = 0
+        """Connections with a request outstanding."""
+        self.begins = True
+        """Whether some connections have not begun yet."""
         self.wait_s = 0.0
         self._connections.on_lost.append(self._lost)
 
@@ -116,7 +126,7 @@ class _Rare:
         now = time.monotonic_ns()
         if now >= self.end:
             self.most = 0
-        return now < self._give_up and (self._waiting > 0 or self._begun < len(self._to_begin))
+        return now < self._give_up and (self.waiting > 0 or self._begun < len(self._to_begin))
 
     def begin_some(self) -> None:
         """Send the first requests, some at a time, so that answers are not left lying meanwhile."""
@@ -132,9 +142,10 @@ class _Rare:
                 break
             self.left[fd] = self.messages
             self.sent[fd] = now
-            self._waiting += 1
+            self.waiting += 1
             self._ask(fd)
-        self.wait_s = 0.05 if self._begun == len(self._to_begin) else 0.0
+        self.begins = self._begun < len(self._to_begin)
+        self.wait_s = 0.0 if self.begins else 0.05
 
     def _ask(self, fd: int) -> None:
         """Send a request whose `sent` and `left` are set."""
@@ -217,13 +228,13 @@ class _Rare:
             self._ask(fd)
         else:
             self.left[fd] = 0
-            self._waiting -= 1
+            self.waiting -= 1
 
     def _lost(self, fd: int) -> None:
         """Log the request of a connection that will never be answered."""
         if self.left[fd]:
             self.left[fd] = 0
-            self._waiting -= 1
+            self.waiting -= 1
             self._never_answered(fd)
         self._unsent.pop(fd, None)
 
