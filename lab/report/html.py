@@ -108,7 +108,7 @@ def _bars(timing_s: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def _counters(run: RunFiles) -> Iterator[tuple[str, list[Growth]]]:
-    """Yield each host with the kernel counters that grew over the run."""
+    """Yield each host with the kernel counters and gauges that changed over the run."""
     if run.evidence is None:
         return
     for host in run.evidence.hosts:

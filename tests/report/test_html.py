@@ -88,12 +88,12 @@ def test_charts_and_ladder_are_drawn_inline(run: Path):
         assert title in page.text
 
 
-def test_counters_that_grew_are_listed_by_host(run: Path):
+def test_counters_that_changed_are_listed_by_host(run: Path):
     readings = [{"counters": {"Tcp.InSegs": 5, "Tcp.OutRsts": 1}}, {"counters": {"Tcp.InSegs": 1205, "Tcp.OutRsts": 1}}]
     (run / "hosts/server/observed.json").write_text(json.dumps({"counters": readings}))
     (run / "hosts/server/host.json").write_text(json.dumps({"counters_first": {"Tcp.InSegs": 5, "Tcp.OutRsts": 1}}))
     text = Page(report_html(run)).text
-    assert "What the kernel of server counted (1 counter grew)" in text
+    assert "What the kernel of server counted (1 counter changed)" in text
     assert "Tcp.InSegs +1,200" in text
     assert "Tcp.OutRsts" not in text
 

@@ -182,6 +182,29 @@ def test_connection_that_began_before_the_capture_is_established():
     assert initial(walked(EXCHANGE)) == ("ESTABLISHED", "ESTABLISHED")
 
 
+def test_server_may_close_before_it_hears_the_third_segment():
+    script = """
+       0 > SYN      0 -
+      20 < SYN-ACK  0 1
+      25 < FIN+ACK  1 1
+      50 > ACK      1 1
+      60 > ACK      1 2
+    """
+    assert ladder_of_states(script) == (
+        """\
+CLOSED | LISTEN
+> SYN-SENT | SYN-RECEIVED
+< ESTABLISHED | -
+< - | FIN-WAIT-1
+> CLOSE-WAIT | -
+> - | FIN-WAIT-2"""
+    )
+
+
+def test_fin_in_syn_received_is_heard_as_in_established():
+    assert after("SYN-RECEIVED", Event.HEAR_FIN) == "CLOSE-WAIT"
+
+
 @pytest.mark.parametrize("event", [Event.HEAR_RST, Event.SEND_RST])
 def test_reset_leaves_a_listening_socket_alone(event: Event):
     assert after(LISTEN, event) == LISTEN
