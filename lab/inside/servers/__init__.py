@@ -91,7 +91,7 @@ MODELS: dict[str, Model] = _table(
           line="asyncio with callbacks into a buffer of our own: get_buffer, buffer_updated"),
     Model(name="uvloop", module="uvloop_server", requires=("uvloop",),
           line="asyncio's protocol on libuv's loop"),
-    Model(name="io-uring", module="io_uring_server", requires=("liburing", "kernel:io_uring"),
+    Model(name="io-uring", module="io_uring_server", requires=("kernel:io_uring",),
           line="completion instead of readiness: multishot accept and receive"),
     Model(name="gevent", module="gevent_server", requires=("gevent",),
           line="greenlets: blocking code that switches instead of blocking"),

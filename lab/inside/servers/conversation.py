@@ -43,7 +43,6 @@ class Service:
             return []
         return [piece for message in messages for piece in [encode(answer(message))] * handler.copies]
 
-
     def answer_datagram(self, data: bytes, count: Counters) -> list[bytes]:
         """Take one datagram and give the datagrams to send; a message never spans two."""
         count.messages += 1

@@ -116,13 +116,13 @@ def read_settings(name: str, argv: list[str]) -> Settings:
         parser.error(str(error))
     for package in model.requires:
         if not package.startswith("kernel:") and importlib.util.find_spec(package) is None:
-            lacks(model, f"the package `{package}` is not installed", f"pip install {package}, or wirelab[servers]")
+            lacks(name, f"the package `{package}` is not installed", f"pip install {package}, or wirelab[servers]")
     return settings
 
 
-def lacks(model: Model, what: str, hint: str) -> NoReturn:
+def lacks(model: str, what: str, hint: str) -> NoReturn:
     """End the process: this machine cannot run the model."""
-    print(f"{model.name}: {what}\nhint: {hint}", file=sys.stderr, flush=True)
+    print(f"{model}: {what}\nhint: {hint}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_MACHINE_LACKS)
 
 

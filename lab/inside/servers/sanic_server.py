@@ -1,15 +1,16 @@
 """sanic: an HTTP framework on asyncio's protocol callbacks.
 
-**What it is.** sanic speaks HTTP only, so a message is the body of a POST. It was the first to put `async def` handlers on a bare asyncio protocol
-(and uvloop, where it is installed; here asyncio's loop, so that frameworks are compared and not loops). A task per connection reads
-requests from what `data_received` leaves behind.
+**What it is.** sanic speaks HTTP only, so a message is the body of a POST. It was the first to put `async def`
+handlers on a bare asyncio protocol (and uvloop, where it is installed; here asyncio's loop, so that frameworks are
+compared and not loops). A task per connection reads requests from what `data_received` leaves behind.
 
 **What the kernel does and the program waits in.** epoll, through asyncio's loop.
 
 **What it costs.** A parser, a router, request and response objects per message; a protocol and a task per connection.
 
-**Where it breaks.** Half-close: on the peer's FIN the transport is closed, and the answer that the task has still to write is lost.
-Idle clients: KEEP_ALIVE_TIMEOUT (120 s) and REQUEST_TIMEOUT (60 s) close them; raised here, since idle crowds are an experiment.
+**Where it breaks.** Half-close: on the peer's FIN the transport is closed, and the answer that the task has still to
+write is lost. Idle clients: KEEP_ALIVE_TIMEOUT (120 s) and REQUEST_TIMEOUT (60 s) close them; raised here, since idle
+crowds are an experiment.
 
 sanic.dev; asyncio in the Python library reference; RFC 9112.
 """

@@ -1,20 +1,21 @@
 """The signal-driven server: the kernel queues a realtime signal for every event, until the queue overflows.
 
-**What the kernel does.** With O_ASYNC on a socket and an owner set (F_SETOWN) the kernel raises a signal whenever something happens to it. The
-classic SIGIO carries nothing, and one pending SIGIO hides all further ones. With F_SETSIG it is a *realtime* signal instead: those
-queue up, one entry an event, and each brings the descriptor (si_fd) and what happened (si_band).
+**What the kernel does.** With O_ASYNC on a socket and an owner set (F_SETOWN) the kernel raises a signal whenever
+something happens to it. The classic SIGIO carries nothing, and one pending SIGIO hides all further ones. With
+F_SETSIG it is a *realtime* signal instead: those queue up, one entry an event, and each brings the descriptor (si_fd)
+and what happened (si_band).
 
-**What the program waits in.** sigwaitinfo(2), with the signals blocked, so that they are taken off the queue like messages and no handler
-runs between two lines of code. One event at a time: one system call each.
+**What the program waits in.** sigwaitinfo(2), with the signals blocked, so that they are taken off the queue like
+messages and no handler runs between two lines of code. One event at a time: one system call each.
 
-**Edge-triggered.** A signal tells of a change, once. So every socket is read until EAGAIN; and what was there before O_ASYNC was set tells
-nothing, so each new connection is tried once by hand. Signals of a connection that was closed may still be in the queue, under a
-number that now belongs to another: they can only be taken as hints.
+**Edge-triggered.** A signal tells of a change, once. So every socket is read until EAGAIN; and what was there before
+O_ASYNC was set tells nothing, so each new connection is tried once by hand. Signals of a connection that was closed
+may still be in the queue, under a number that now belongs to another: they can only be taken as hints.
 
-**Where it breaks.** The queue is bounded (RLIMIT_SIGPENDING, shared by all processes of the user). When it is full the kernel sends a plain SIGIO
-and *forgets the events*. Then only poll(2) over all sockets tells where things stand: so whoever wants this must write a poll
-server besides. Events are not merged: a socket that gets ten segments costs ten signals. It is here because it was Linux's fast way
-before epoll (2002), and why it is not any more.
+**Where it breaks.** The queue is bounded (RLIMIT_SIGPENDING, shared by all processes of the user). When it is full
+the kernel sends a plain SIGIO and *forgets the events*. Then only poll(2) over all sockets tells where things stand:
+so whoever wants this must write a poll server besides. Events are not merged: a socket that gets ten segments costs
+ten signals. It is here because it was Linux's fast way before epoll (2002), and why it is not any more.
 
 fcntl(2) on F_SETSIG, F_SETOWN, O_ASYNC; sigwaitinfo(2); signal(7) "Real-time signals"; socket(7).
 """
@@ -43,7 +44,8 @@ RECVS_IN_A_ROW = 16
 
 
 class SigInfo(ctypes.Structure):
-    """siginfo_t as the kernel fills it for POLL events, on 64-bit Linux (sigaction(2)); Python's own leaves si_fd out."""
+    """siginfo_t as the kernel fills it for POLL events, on 64-bit Linux (sigaction(2)); Python's own leaves si_fd
+    out."""
 
     _fields_ = (
         ("si_signo", ctypes.c_int),
@@ -117,7 +119,8 @@ class SignalServer:
                     self.receive_all(self.clients[descriptor])
 
     def take_signal(self, *, wait: bool) -> int:
-        """Take the next signal off the queue, into `info`; 0 if there is none, or another signal's handler ran instead."""
+        """Take the next signal off the queue, into `info`; 0 if there is none, or another signal's handler ran
+        instead."""
         if wait:
             number = self.libc.sigwaitinfo(ctypes.byref(self.awaited), ctypes.byref(self.info))
         else:
@@ -217,13 +220,15 @@ class SignalServer:
             self.accept()
 
     def interrupted(self) -> None:
-        """Another signal's handler ran. If the stop: accept what is queued, listen no more, let every stream come to its end."""
+        """Another signal's handler ran. If the stop: accept what is queued, listen no more, let every stream come to
+        its end."""
         self.server.signals.clear_wakeup()
         if self.server.stopping and self.listening:
             self.accept()
             self.listener.close()
             self.listening = False
             self.server.end_input()
+            self.unread |= dict.fromkeys(self.clients)  # an end of input that we set ourselves raises no signal
         elif self.starved and self.listening:
             self.accept()
 

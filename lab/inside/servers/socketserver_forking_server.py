@@ -1,13 +1,15 @@
 """socketserver.ForkingTCPServer: the same frame, a process per connection.
 
-**What it is.** `ForkingMixIn.process_request` forks: the parent closes its copy of the connection, the child calls the handler and ends.
+**What it is.** `ForkingMixIn.process_request` forks: the parent closes its copy of the connection, the child calls
+the handler and ends.
 
-**What the program waits in.** The parent in a selector on the listener, each child in recv or send. Children that have ended are collected at each
-turn of `serve_forever` and before each fork, not on SIGCHLD; until then they are zombies.
+**What the program waits in.** The parent in a selector on the listener, each child in recv or send. Children that
+have ended are collected at each turn of `serve_forever` and before each fork, not on SIGCHLD; until then they are
+zombies.
 
-**What it costs and where it breaks.** As `process_fork_server.py`; and `max_children` is 40 unless changed: with that many open
-connections the parent blocks in waitpid *before it accepts on*, and client number 41 waits for one of them to end. Here it is
-raised to what a host bears.
+**What it costs and where it breaks.** As `process_fork_server.py`; and `max_children` is 40 unless changed: with that
+many open connections the parent blocks in waitpid *before it accepts on*, and client number 41 waits for one of them
+to end. Here it is raised to what a host bears.
 
 socketserver in the Python library reference; fork(2), waitpid(2).
 """
@@ -57,7 +59,7 @@ class ProcessEach(Stoppable, socketserver.ForkingTCPServer):
         known = set(self.active_children or ())
         try:
             with children.stops_held():
-                super().process_request(request, client_address)  # type: ignore[misc]  # the child does not come back
+                super().process_request(request, client_address)  # the child does not come back
         except OSError as error:  # no process to be had: this client is sent away
             children.give_row_back(self.row)
             self.lab.count.refused += 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import socketserver
+from socket import socket as Socket
 from typing import Any
 
 from lab.inside.servers.startup import ACCEPT_PAUSE_S, Server
@@ -21,9 +21,9 @@ class Stoppable(socketserver.BaseServer):
     """Mixed into one of the library's servers, before it in the list of bases."""
 
     lab: Server
-    socket: socket.socket
+    socket: Socket
 
-    def serve_until_stopped(self, lab: Server, listener: socket.socket) -> None:
+    def serve_until_stopped(self, lab: Server, listener: Socket) -> None:
         """Serve on the lab's socket until the stop, then what is still queued."""
         self.lab = lab
         self.socket.close()  # the one the library made
@@ -50,7 +50,7 @@ class Stoppable(socketserver.BaseServer):
     def get_request(self) -> Any:
         """Accept, or receive a datagram. The library drops any error here and asks again at once: a busy loop."""
         try:
-            return super().get_request()  # type: ignore[misc]  # TCPServer and UDPServer have it
+            return super().get_request()  # TCPServer and UDPServer have it
         except OSError as error:
             self.lab.accept_failed(error, pause_s=ACCEPT_PAUSE_S)
             raise

@@ -1,15 +1,17 @@
 """socketserver.TCPServer: the standard library's frame, one connection at a time.
 
-**What it is.** The library accepts, makes an object of our handler class, calls `handle`, closes. What we write is `handle`.
+**What it is.** The library accepts, makes an object of our handler class, calls `handle`, closes. What we write is
+`handle`.
 
-**What the program waits in.** `serve_forever` in a selector (poll(2)) on the listener alone, with a timeout to notice a stop; then `handle` in recv
-of its one client. Its selector never sees the connections.
+**What the program waits in.** `serve_forever` in a selector (poll(2)) on the listener alone, with a timeout to notice
+a stop; then `handle` in recv of its one client. Its selector never sees the connections.
 
 **What it costs.** A handler object a connection; else as `blocking_server.py`.
 
-**Where it breaks.** As the blocking server: a second client is connected by the kernel and waits until the first has closed. It is meant for
-one short request a connection. `request_queue_size`, the backlog, is 5 unless changed (here the lab's listener brings its own); an
-error of accept is dropped and tried again at once, a busy loop when descriptors run out (mended in `socketserver_stop.py`).
+**Where it breaks.** As the blocking server: a second client is connected by the kernel and waits until the first has
+closed. It is meant for one short request a connection. `request_queue_size`, the backlog, is 5 unless changed (here
+the lab's listener brings its own); an error of accept is dropped and tried again at once, a busy loop when
+descriptors run out (mended in `socketserver_stop.py`).
 
 socketserver in the Python library reference.
 """

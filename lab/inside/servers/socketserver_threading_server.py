@@ -1,12 +1,13 @@
 """socketserver.ThreadingTCPServer: the same frame, a thread per connection.
 
-**What it is.** `ThreadingMixIn` replaces one method: `process_request` starts a thread that calls the handler, instead of calling it. That is
-the frame's whole idea: how requests run side by side is a base class, and `handle` stays as it is.
+**What it is.** `ThreadingMixIn` replaces one method: `process_request` starts a thread that calls the handler,
+instead of calling it. That is the frame's whole idea: how requests run side by side is a base class, and `handle`
+stays as it is.
 
 **What the program waits in.** The main thread in a selector on the listener; each client's thread in recv or send.
 
-**What it costs and where it breaks.** As `threaded_server.py`: memory and scheduling per thread, one interpreter lock, no upper bound. Threads
-that are not daemons are kept in a list and joined by `server_close` (`block_on_close`).
+**What it costs and where it breaks.** As `threaded_server.py`: memory and scheduling per thread, one interpreter
+lock, no upper bound. Threads that are not daemons are kept in a list and joined by `server_close` (`block_on_close`).
 
 socketserver in the Python library reference.
 """

@@ -1,11 +1,12 @@
 """socketserver.ThreadingUDPServer: a thread per datagram.
 
-**What it is.** `ThreadingMixIn` over `UDPServer`: the main thread receives, each datagram is answered by a thread made for it.
+**What it is.** `ThreadingMixIn` over `UDPServer`: the main thread receives, each datagram is answered by a thread
+made for it.
 
 **Why one might.** A handler that waits (a database, another server) does not hold up the next datagram.
 
-**What it costs.** A thread per datagram: some 50 to 100 us to answer 64 bytes, ten times the rest. Order is lost: two datagrams of one client
-race in two threads, and the answers may overtake each other, which on UDP nobody will mend.
+**What it costs.** A thread per datagram: some 50 to 100 us to answer 64 bytes, ten times the rest. Order is lost: two
+datagrams of one client race in two threads, and the answers may overtake each other, which on UDP nobody will mend.
 
 **Where it breaks.** At the first burst: nothing bounds the number of threads.
 
@@ -49,10 +50,10 @@ class ThreadEach(Stoppable, socketserver.ThreadingUDPServer):
 def serve(server: Server, sock: socket.socket) -> None:
     """Give every datagram a thread until the stop and the receive buffer's end; then wait for the threads."""
     datagrams = ThreadEach(server.address, Datagram, bind_and_activate=False)
-    datagrams.max_packet_size = server.settings.recv_size
+    ThreadEach.max_packet_size = server.settings.recv_size
     datagrams.serve_until_stopped(server, sock)
     server.count.dropped = read_dropped(sock)
-    # `server_close` closes the socket before it joins the threads that still answer on it: give it another one to close.
+    # `server_close` closes the socket before it joins the threads that still answer on it: it gets another to close.
     datagrams.socket = sock.dup()
     datagrams.server_close()
 

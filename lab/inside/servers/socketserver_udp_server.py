@@ -1,13 +1,14 @@
 """socketserver.UDPServer: the frame for datagrams, where a request is one datagram.
 
-**What it is.** `request` is a pair: the datagram and the server's socket to answer with. `handle` is called once a datagram; there is nothing
-to accept and nothing to close.
+**What it is.** `request` is a pair: the datagram and the server's socket to answer with. `handle` is called once a
+datagram; there is nothing to accept and nothing to close.
 
-**What the program waits in.** `serve_forever` in a selector on the one socket, then recvfrom: two system calls before the answer's third, where
-`udp_server.py` needs one.
+**What the program waits in.** `serve_forever` in a selector on the one socket, then recvfrom: two system calls before
+the answer's third, where `udp_server.py` needs one.
 
-**Where it breaks.** `max_packet_size` is 8192 bytes: what is longer is cut without a word, since recvfrom does not tell (here it is the
-lab's recv size). And one datagram at a time: a handler that waits lets the receive buffer overflow.
+**Where it breaks.** `max_packet_size` is 8192 bytes: what is longer is cut without a word, since recvfrom does not
+tell (here it is the lab's recv size). And one datagram at a time: a handler that waits lets the receive buffer
+overflow.
 
 socketserver in the Python library reference; udp(7).
 """
@@ -45,7 +46,7 @@ class OneAtATime(Stoppable, socketserver.UDPServer):
 def serve(server: Server, sock: socket.socket) -> None:
     """Answer one datagram after another until the stop and the receive buffer's end."""
     datagrams = OneAtATime(server.address, Datagram, bind_and_activate=False)
-    datagrams.max_packet_size = server.settings.recv_size
+    OneAtATime.max_packet_size = server.settings.recv_size
     datagrams.serve_until_stopped(server, sock)
     server.count.dropped = read_dropped(sock)
 

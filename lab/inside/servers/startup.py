@@ -79,7 +79,7 @@ class Server:
         self.tally = Tally()
         self.count = self.tally.main
         self.row = row
-        self.on_stop: Callable[[], None] | None = None
+        self.on_stop: Callable[[], object] | None = None
         self.signals = lifecycle.Signals(on_stop=self._stop)
         signal.signal(signal.SIGUSR2, lambda _signal, _frame: lifecycle.emit("usage", **usage_with(self.children.pids)))
         signal.signal(signal.SIGALRM, lambda _signal, _frame: self._tick())
@@ -140,7 +140,7 @@ class Server:
     def stopping(self) -> bool:
         return self.signals.stopping
 
-    def when_stopping(self, act: Callable[[], None]) -> None:
+    def when_stopping(self, act: Callable[[], object]) -> None:
         """Call `act` from the signal handler when the stop comes, or now if it has come."""
         self.on_stop = act
         if self.stopping:
@@ -248,9 +248,14 @@ def readable(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def run(name: str, serve: Serve, argv: list[str] | None = None) -> NoReturn:
-    """Run the model `name` from its command line to its result; ends the process."""
-    settings = read_settings(name, sys.argv[1:] if argv is None else argv)
+def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> NoReturn:
+    """Run the model `name` from its command line to its result; ends the process.
+
+    `probe` may end it first, with a clear line, where the kernel lacks what the model needs.
+    """
+    settings = read_settings(name, sys.argv[1:])
+    if probe is not None:
+        probe()
     lifecycle.raise_descriptor_limit()
     listeners = open_listeners(settings)
     address = listeners[0].getsockname()[:2]

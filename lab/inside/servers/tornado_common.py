@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def until_stopped(server: Server, listener: socket.socket, frame: TCPServer, streams: set[Any]) -> None:
-    """Let `frame` serve `streams` until the stop; then empty the accept queue, and close every stream once it is quiet."""
+    """Let `frame` serve `streams` until the stop; then empty the accept queue, and close each one once it is quiet."""
     listener.setblocking(False)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -1,14 +1,17 @@
 """tornado's HTTP server: what a framework puts between the socket and the handler.
 
-**What it is.** HTTPServer on the TCPServer of `tornado_server.py`: a parser that reads header and body from the stream, an Application that finds the
-handler by path, a handler object a request, and the response's header around the answer. A message here is the body of a POST.
+**What it is.** HTTPServer on the TCPServer of `tornado_server.py`: a parser that reads header and body from the
+stream, an Application that finds the handler by path, a handler object a request, and the response's header around
+the answer. A message here is the body of a POST.
 
 **What the kernel does and the program waits in.** epoll, through asyncio's loop.
 
-**What it costs.** Some 150 bytes of header each way, against 64 bytes of message, and several hundred microseconds of Python a request: an order
-of magnitude over the raw stream. That is the price of a framework, to be set against what it does for one.
+**What it costs.** Some 150 bytes of header each way, against 64 bytes of message, and several hundred microseconds of
+Python a request: an order of magnitude over the raw stream. That is the price of a framework, to be set against what
+it does for one.
 
-**Where it breaks.** As `tornado_server.py`. What is counted here are messages and their bodies: the header bytes pass inside the framework.
+**Where it breaks.** As `tornado_server.py`. What is counted here are messages and their bodies: the header bytes pass
+inside the framework.
 
 www.tornadoweb.org, "tornado.httpserver" and "tornado.web"; RFC 9112.
 """

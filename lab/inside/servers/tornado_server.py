@@ -1,15 +1,18 @@
 """tornado's TCPServer: coroutines over IOStream.
 
-**What it is.** The framework that brought event loops to Python's web. Its IOLoop has become a coat over asyncio's loop; its own is
-IOStream, which stands where asyncio has transports and streams: `read_bytes`, `read_until`, `write`, each awaited.
+**What it is.** The framework that brought event loops to Python's web. Its IOLoop has become a coat over asyncio's
+loop; its own is IOStream, which stands where asyncio has transports and streams: `read_bytes`, `read_until`, `write`,
+each awaited.
 
 **What the kernel does and the program waits in.** epoll, through asyncio's loop.
 
-**What it costs.** A stream object with buffers (some 6 KB), a future and a coroutine switch a message, as asyncio's streams.
+**What it costs.** A stream object with buffers (some 6 KB), a future and a coroutine switch a message, as asyncio's
+streams.
 
-**Where it breaks.** Half-close: a stream that reads the peer's FIN closes both ways, so whoever sends, shuts down its side and waits for the
-answer (as `printf hello | nc host port` does) gets none. And out of descriptors: accept's EMFILE escapes into the loop while the
-listener stays readable, a busy loop with a log line a turn (mended in `tornado_common.py`).
+**Where it breaks.** Half-close: a stream that reads the peer's FIN closes both ways, so whoever sends, shuts down its
+side and waits for the answer (as `printf hello | nc host port` does) gets none. And out of descriptors: accept's
+EMFILE escapes into the loop while the listener stays readable, a busy loop with a log line a turn (mended in
+`tornado_common.py`).
 
 www.tornadoweb.org, "tornado.tcpserver" and "tornado.iostream".
 """

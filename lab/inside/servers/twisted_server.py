@@ -1,18 +1,20 @@
 """twisted: the reactor and its protocols, from which asyncio's were drawn.
 
-**What it is.** A Protocol's methods are called for what happens to a connection (`connectionMade`, `dataReceived`, `connectionLost`); the reactor
-calls them. It was there ten years before asyncio, and its callbacks, transports and deferred results are asyncio's model.
+**What it is.** A Protocol's methods are called for what happens to a connection (`connectionMade`, `dataReceived`,
+`connectionLost`); the reactor calls them. It was there ten years before asyncio, and its callbacks, transports and
+deferred results are asyncio's model.
 
 **What the kernel does and the program waits in.** epoll, level-triggered, in the reactor.
 
-**Writing.** `transport.write` keeps the bytes and asks for EPOLLOUT; they are sent when the reactor next comes round. So every message costs two
-epoll_ctl(2) that others do not need. Half-close must be asked for (`IHalfCloseableProtocol`): without it the peer's FIN closes both
-ways, and answers that are kept are lost.
+**Writing.** `transport.write` keeps the bytes and asks for EPOLLOUT; they are sent when the reactor next comes round.
+So every message costs two epoll_ctl(2) that others do not need. Half-close must be asked for
+(`IHalfCloseableProtocol`): without it the peer's FIN closes both ways, and answers that are kept are lost.
 
-**Back-pressure.** We register as a producer: above 64 KiB kept, `pauseProducing` tells us to make no more, and we stop reading.
+**Back-pressure.** We register as a producer: above 64 KiB kept, `pauseProducing` tells us to make no more, and we
+stop reading.
 
-**Where it breaks.** Out of descriptors it gives up one it kept in reserve, accepts, and closes at once, so that clients see their connection end.
-As all event loops: a call that blocks holds up everybody.
+**Where it breaks.** Out of descriptors it gives up one it kept in reserve, accepts, and closes at once, so that
+clients see their connection end. As all event loops: a call that blocks holds up everybody.
 
 docs.twisted.org, "Writing Servers", "Producers and Consumers".
 """

@@ -2,12 +2,14 @@
 
 **What the kernel does.** As in `udp_server.py`.
 
-**What the program waits in.** asyncio's loop in epoll_wait. When the socket is readable the loop calls recvfrom *once* (into 256 KiB, so nothing
-is ever truncated) and hands the datagram to `datagram_received`; the next one waits for the next turn of the loop. So each
-datagram costs an epoll_wait too: UDP is where asyncio is dearest, compared with a plain loop.
+**What the program waits in.** asyncio's loop in epoll_wait. When the socket is readable the loop calls recvfrom
+*once* (into 256 KiB, so nothing is ever truncated) and hands the datagram to `datagram_received`; the next one waits
+for the next turn of the loop. So each datagram costs an epoll_wait too: UDP is where asyncio is dearest, compared
+with a plain loop.
 
-**Sending.** `transport.sendto` tries at once and keeps what finds no room; `pause_writing` would tell, and here says to drop no answer
-but to receive no more is not possible with datagram transports: the kernel's receive buffer overflows instead.
+**Sending.** `transport.sendto` tries at once and keeps what finds no room; `pause_writing` would tell, and here says
+to drop no answer but to receive no more is not possible with datagram transports: the kernel's receive buffer
+overflows instead.
 
 **Where it breaks.** As all event loops; and at high datagram rates before the others.
 
@@ -61,7 +63,9 @@ class Datagrams(asyncio.DatagramProtocol):
         for number, piece in enumerate(self.server.service.answer_datagram(data, self.server.count), start=1):
             if self.server.service.pause_s:
                 self.pausing += 1
-                asyncio.get_running_loop().call_later(number * self.server.service.pause_s, self.pause_over, piece, addr)
+                asyncio.get_running_loop().call_later(
+                    number * self.server.service.pause_s, self.pause_over, piece, addr
+                )
             else:
                 self.send(piece, addr)
 

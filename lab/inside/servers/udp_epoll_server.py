@@ -1,15 +1,17 @@
 """The UDP server on epoll: wait for readiness, then receive until the buffer is empty.
 
-**Why.** One socket serves all UDP clients, so a multiplexer finds nothing to choose from: epoll pays where several sockets, timers or
-signals must be waited for at once. Here these are the socket and the stop. What it changes is the rhythm: one epoll_wait, then
-as many recvmsg as there are datagrams, so that a burst costs one wait.
+**Why.** One socket serves all UDP clients, so a multiplexer finds nothing to choose from: epoll pays where several
+sockets, timers or signals must be waited for at once. Here these are the socket and the stop. What it changes is the
+rhythm: one epoll_wait, then as many recvmsg as there are datagrams, so that a burst costs one wait.
 
 **What the kernel does.** As in `udp_server.py`; the socket is readable as long as one datagram is queued.
 
-**What the program waits in.** epoll_wait. Sending can find the send buffer full (EAGAIN); then the answer is kept, EPOLLOUT asked for, and
-nothing received meanwhile: what comes now fills the receive buffer, and beyond that is dropped. UDP has no other back-pressure.
+**What the program waits in.** epoll_wait. Sending can find the send buffer full (EAGAIN); then the answer is kept,
+EPOLLOUT asked for, and nothing received meanwhile: what comes now fills the receive buffer, and beyond that is
+dropped. UDP has no other back-pressure.
 
-**What it costs.** Two system calls a message, plus the recvmsg that says EAGAIN and the epoll_wait, both shared by the burst.
+**What it costs.** Two system calls a message, plus the recvmsg that says EAGAIN and the epoll_wait, both shared by
+the burst.
 
 udp(7), epoll(7), recvmmsg(2) (many datagrams with one call, which Python does not offer).
 """
