@@ -177,9 +177,12 @@ class FixedSize(Framing):
         self.text = f"fixed:{size}"
         self.limit = size
 
-    def _mark(self, message: bytes) -> bytes:
+    def encode(self, message: bytes) -> bytes:
         if len(message) != self.limit:
             raise FramingError(f"framing {self.text}: a message must have {self.limit} bytes, got {len(message)}")
+        return message
+
+    def _mark(self, message: bytes) -> bytes:
         return message
 
     def take(self, data: bytes | bytearray) -> Taken:

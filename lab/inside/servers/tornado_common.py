@@ -46,7 +46,7 @@ async def until_stopped(server: Server, listener: socket.socket, frame: TCPServe
     frame.stop()
     listener.close()
     # An IOStream that reads the end of its input closes both ways, so its answers would be lost. So the end of input is
-    # not announced here; a stream is closed when it waits for more, has nothing to send, and nothing lies in its socket.
+    # not announced here; a stream is closed once it waits for more, has nothing to send, and its socket holds nothing.
     while streams:
         for stream in list(streams):
             if stream.closed() or (stream.reading() and not stream.writing() and not readable(stream.socket)):
