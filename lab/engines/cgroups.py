@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,11 +120,18 @@ class Group:
             _remove_empty(folder)
 
 
-def remove_run(run: str) -> None:
-    """Remove what a run left, if anything: called by the guard when all its processes have ended."""
-    with suppress(NoLimits):
-        for folder in find_trees().folders(PREFIX + run):
-            _remove_tree(folder)
+def run_folders(run: str) -> tuple[Path, ...]:
+    """Where a run's groups are, should it have any."""
+    try:
+        return find_trees().folders(PREFIX + run)
+    except NoLimits:
+        return ()
+
+
+def remove_run(folders: tuple[Path, ...]) -> None:
+    """Remove a run's groups: called by the guard when all processes of the run have ended. Raises OSError."""
+    for folder in folders:
+        _remove_tree(folder)
 
 
 def _remove_tree(folder: Path) -> None:

@@ -25,9 +25,10 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from lab.engines import namespaces
-from lab.engines.cgroups import remove_run
+from lab.engines.cgroups import remove_run, run_folders
 from lab.engines.netns_channel import Channel
 from lab.engines.netns_obstacles import Obstacle, enter_namespaces
 
@@ -51,6 +52,7 @@ def main() -> int:
         control = Channel(socket.socket(fileno=arguments.control))
         control.put({"obstacle": str(obstacle), "hint": obstacle.hint})
         return 3
+    groups = run_folders(arguments.run)  # now: the holder will cover /proc with its own, where this process is not
     read_end, write_end = os.pipe()
     guard = os.pidfd_open(os.getpid())
     child = os.fork()
@@ -67,14 +69,14 @@ def main() -> int:
         return 0
     os.close(write_end)
     os.close(arguments.control)
-    return _watch(arguments.run, child, owner, read_end)
+    return _watch(groups, child, owner, read_end)
 
 
 def _ended(pidfd: int) -> bool:
     return bool(select.select([pidfd], [], [], 0)[0])
 
 
-def _watch(run: str, child: int, owner: int, detach: int) -> int:
+def _watch(groups: tuple[Path, ...], child: int, owner: int, detach: int) -> int:
     """Wait for the first of: the holder ends, the lab ends, SIGTERM. The holder has ended on return."""
     wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup_write)
@@ -95,7 +97,7 @@ def _watch(run: str, child: int, owner: int, detach: int) -> int:
             break
     # Process 1 is not reaped before everything else in its PID namespace is gone (pid_namespaces(7)).
     _pid, status = os.waitpid(child, 0)
-    remove_run(run)
+    remove_run(groups)
     return 0 if os.WIFEXITED(status) else 1
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from lab.engines import News
+from lab.engines.cgroups import run_folders
 from lab.engines.netns import NetnsEngine
 from lab.errors import MachineLacks, RunFailed
 from lab.topology import Facts, Host, Interface, Network, Program, Topology
@@ -166,6 +167,26 @@ def test_collect_copies_while_programs_run_and_links_when_they_have_ended(engine
     news_until_exit(engine)
     engine.collect("a", tmp_path / "late")
     assert (tmp_path / "late" / "diagnose.ready").stat().st_nlink == 2
+
+
+def test_the_groups_that_hold_limits_go_with_the_run(engine: NetnsEngine, facts: Facts, tmp_path: Path) -> None:
+    if "limits" in facts.missing:
+        pytest.skip("this user cannot have control groups for CPU and memory")
+    assert bring_up(engine, tmp_path, host("a", "10.64.0.2", cpus=0.5, memory_bytes=100 << 20)) == []
+    folders = run_folders("test")
+    engine.start([program("serve", "--port", "7000")])
+    assert [len([child for child in folder.iterdir() if child.is_dir()]) for folder in folders] == [1] * len(folders)
+    engine.down()
+    assert [folder for folder in folders if folder.exists()] == []
+
+
+def test_a_limit_that_cannot_hold_is_told_and_the_run_goes_on(
+    engine: NetnsEngine, facts: Facts, tmp_path: Path
+) -> None:
+    if "limits" not in facts.missing:
+        pytest.skip("this user can have limits")
+    (said,) = bring_up(engine, tmp_path, host("a", "10.64.0.2", cpus=0.5))
+    assert "CPU and memory limits do not hold" in said
 
 
 def test_a_command_on_a_terminal_has_that_terminal(engine: NetnsEngine, tmp_path: Path) -> None:
