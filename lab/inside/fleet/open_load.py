@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PLANNED, STARTED, NOT_STARTED = INDEX["planned"], INDEX["started"], INDEX["not_started"]
 
+STARTS = 64
+"""Requests begun before answers are looked at: a generator that is behind must not leave those lying too."""
 EVENTS = 64
 """Answers taken before due arrivals are looked for again: a long batch would make them late."""
 
@@ -51,7 +53,8 @@ def _load(worker: Worker, phase: OpenLoad | Probe, start_ns: int, fds: list[int]
         while not worker.stopping:
             now = time.monotonic_ns()
             over = over or now >= end
-            while following < arrivals and free:
+            begun = 0
+            while following < arrivals and free and begun < STARTS:
                 due = pace.due_ns(following)
                 if due > now:
                     worker.timer.arm(due)
@@ -61,21 +64,22 @@ def _load(worker: Worker, phase: OpenLoad | Probe, start_ns: int, fds: list[int]
                     continue
                 sent = exchange.begin(fd, due)
                 following += 1
+                begun += 1
                 row[STARTED] += 1
                 now = time.monotonic_ns()
                 worker.lateness.add((sent if sent > 0 else now) - max(due, free_since))
-            if over:
+            if over and begun < STARTS:
                 break
             if not free or following == arrivals:
                 worker.timer.arm(end)
-            free_since = _answers(worker, exchange, free, free_since)
+            free_since = _answers(worker, exchange, free, free_since, 0 if begun == STARTS else None)
         row[NOT_STARTED] += arrivals - following
         await_answers(worker, exchange, end + phase.grace_ns)
 
 
-def _answers(worker: Worker, exchange: Exchange, free: deque[int], free_since: int) -> int:
+def _answers(worker: Worker, exchange: Exchange, free: deque[int], free_since: int, until_ns: int | None) -> int:
     """Take answers and put their connections back among the free; returns since when some are free."""
-    for fd, events in worker.poll(most=EVENTS):
+    for fd, events in worker.poll(until_ns, EVENTS):
         if not exchange.waiting[fd]:
             worker.idle_event(fd, events)
         elif exchange.event(fd, events) > 0 and not exchange.waiting[fd]:
