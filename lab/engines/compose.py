@@ -234,7 +234,8 @@ class ComposeEngine:
         options = (["--interactive"] if interactive else []) + (["--tty"] if interactive and terminal else [])
         sys.stdout.flush()
         stdin = None if interactive else subprocess.DEVNULL
-        words = ["docker", "exec", *options, self._keeper(host), *command]
+        # The shell makes the exit code of a command that cannot be run what shells say: 126 or 127. Engines differ.
+        words = ["docker", "exec", *options, self._keeper(host), "sh", "-c", 'exec "$@"', "sh", *command]
         try:
             return subprocess.run(words, stdin=stdin, check=False).returncode
         except FileNotFoundError as error:

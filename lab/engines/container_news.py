@@ -67,7 +67,12 @@ class ContainerNews:
             reader.join(max(0.0, deadline - time.monotonic()))
         for stream in self._streams:
             with suppress(OSError, RequestException, APIError):
-                stream.close()
+                stream.close()  # shuts the socket down: a reader that waits in it wakes up
+        for reader in self._readers:
+            reader.join(JOIN_S)
+        for stream in self._streams:
+            with suppress(OSError, RequestException, APIError):
+                stream._response.close()  # closes its descriptor, which is otherwise left to the garbage collector
         self._streams.clear()
         self._readers.clear()
 
