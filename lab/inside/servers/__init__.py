@@ -38,6 +38,9 @@ class Model:
     """Connections one process can hold for a reason of the model's own; None: descriptors alone decide."""
     at_once: Literal["one", "pool", "all"] = "all"
     """Whom it serves at the same time: one client, as many as the pool has members, or everybody."""
+    cannot: frozenset[str] = frozenset()
+    """What its mechanism cannot do, by name: `idle` (it burns a core while nobody speaks), `half-close` (an answer that is
+    still due when the client's FIN arrives is lost), `wait-for-descriptors` (out of descriptors it closes new clients)."""
     descriptors_each: int = 1
     """Descriptors a connection costs the accepting process; 0 where a child holds it."""
 
@@ -69,7 +72,7 @@ MODELS: dict[str, Model] = _table(
           line="a fixed number of threads; client number pool+1 waits"),
     Model(name="process-pool", module="process_pool_server", scale="pool", at_once="pool",
           line="pre-forked processes that share one listening socket; client number pool+1 waits"),
-    Model(name="nonblocking", module="nonblocking_server",
+    Model(name="nonblocking", module="nonblocking_server", cannot=frozenset({"idle"}),
           line="polling accept and recv of every socket in turn: a full core burnt while all are idle"),
     Model(name="select", module="select_server", ceiling=1023,
           line="select(2): waits for many, as long as no descriptor is above 1023"),
@@ -89,7 +92,7 @@ MODELS: dict[str, Model] = _table(
           line="asyncio with callbacks: data_received"),
     Model(name="asyncio-buffered", module="asyncio_buffered_server",
           line="asyncio with callbacks into a buffer of our own: get_buffer, buffer_updated"),
-    Model(name="uvloop", module="uvloop_server", requires=("uvloop",),
+    Model(name="uvloop", module="uvloop_server", requires=("uvloop",), cannot=frozenset({"wait-for-descriptors"}),
           line="asyncio's protocol on libuv's loop"),
     Model(name="io-uring", module="io_uring_server", requires=("kernel:io_uring",),
           line="completion instead of readiness: multishot accept and receive"),
@@ -103,13 +106,15 @@ MODELS: dict[str, Model] = _table(
           line="socketserver.ThreadingTCPServer: a thread per connection"),
     Model(name="socketserver-forking", module="socketserver_forking_server", scale="none", descriptors_each=0,
           line="socketserver.ForkingTCPServer: a process per connection"),
-    Model(name="tornado", module="tornado_server", requires=("tornado",),
+    Model(name="tornado", module="tornado_server", requires=("tornado",), cannot=frozenset({"half-close"}),
           line="tornado's TCPServer: coroutines over IOStream"),
     Model(name="tornado-http", module="tornado_http_server", requires=("tornado",), framing="http",
+          cannot=frozenset({"half-close"}),
           line="tornado's HTTP server"),
-    Model(name="twisted", module="twisted_server", requires=("twisted",),
+    Model(name="twisted", module="twisted_server", requires=("twisted",), cannot=frozenset({"wait-for-descriptors"}),
           line="twisted's reactor and Protocol"),
     Model(name="sanic", module="sanic_server", requires=("sanic",), framing="http",
+          cannot=frozenset({"half-close"}),
           line="sanic, which speaks HTTP only"),
     Model(name="udp", module="udp_server", transport="udp",
           line="datagrams, one blocking recvfrom after another"),

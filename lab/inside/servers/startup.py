@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -81,7 +82,7 @@ class Server:
         self.row = row
         self.on_stop: Callable[[], object] | None = None
         self.signals = lifecycle.Signals(on_stop=self._stop)
-        signal.signal(signal.SIGUSR2, lambda _signal, _frame: lifecycle.emit("usage", **usage_with(self.children.pids)))
+        signal.signal(signal.SIGUSR2, lambda _signal, _frame: self._tell_usage())
         signal.signal(signal.SIGALRM, lambda _signal, _frame: self._tick())
         signal.setitimer(signal.ITIMER_REAL, PROGRESS_S, PROGRESS_S)
 
@@ -171,15 +172,19 @@ class Server:
     def _connected(self) -> list[int]:
         """Descriptors that are connections of this server: found by their port, so that no model need keep a list."""
         found = []
-        for name in os.listdir("/proc/self/fd"):
+        try:
+            numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+        except OSError:  # no descriptor left to open that folder with
+            numbers = list(range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+        for number in numbers:
             try:
-                sock = socket.socket(fileno=int(name))
+                sock = socket.socket(fileno=number)
             except OSError:
                 continue  # not a socket, or the folder's own descriptor, closed by now
             try:
                 inet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
                 if inet and sock.getsockname()[1] == self.address[1] and sock.getpeername():
-                    found.append(int(name))
+                    found.append(number)
             except OSError:
                 pass  # the listener (ENOTCONN), or a connection that was reset this moment
             finally:
@@ -224,6 +229,12 @@ class Server:
             **self.extra,
             "usage": lifecycle.usage() | self.children.memory_at_stop,
         }
+
+    def _tell_usage(self) -> None:
+        try:
+            lifecycle.emit("usage", **usage_with(self.children.pids))
+        except OSError as error:  # no descriptor left to read /proc with: asking must not end the server
+            lifecycle.emit("usage", pid=os.getpid(), cpu_total_ns=time.process_time_ns(), error=str(error))
 
     def tell(self) -> None:
         """Report the counts so far: a child on its row of the board, the others as a `progress` event."""
