@@ -19,7 +19,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from server_and_fleet import PORT, PYTHON, ROOT, SERVER_ADDRESS, TwoHosts, build, inside_namespaces, machine
+from server_and_fleet import PORT, ROOT, SERVER_ADDRESS, TwoHosts, build, inside_namespaces, machine
 
 SPARE_DESCRIPTORS = 256
 REACH_S = 10.0
@@ -55,7 +55,7 @@ def measure(connections: int) -> dict[str, object]:
             ],
         }
         output = subprocess.check_output(
-            [*PYTHON, "lab.inside.fleet", "--plan", json.dumps(plan)],
+            [sys.executable, "-m", "lab.inside.fleet", "--plan", json.dumps(plan)],
             env={**os.environ, "LAB_OUT": name},
             cwd=ROOT,
             text=True,

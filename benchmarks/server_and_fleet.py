@@ -1,6 +1,6 @@
 """How fast the epoll server and the fleet are beside their counterparts in C, on the same path.
 
-    .venv/bin/python benchmarks/server_and_fleet.py [--blocks N] [--seconds S] [--only server|fleet]
+    .venv/bin/python benchmarks/server_and_fleet.py [--blocks N] [--seconds S] [--only server|fleet] [--python PATH]
 
 Two network namespaces joined by a veth pair, made here and gone with this program (it starts itself again under
 `unshare`; no root is needed). 64-byte echo over 100 connections, server and client each on a processor of its own:
@@ -11,6 +11,8 @@ Two network namespaces joined by a veth pair, made here and gone with this progr
 Repeats are interleaved A B B A, so that a machine that slows down meets both alike. Each block gives one ratio; the
 median of them is quoted with its 95 % bootstrap interval. Beside the rate stands the processor time for each answer:
 on a machine that does other work too it tells the same with less noise. Prints one line of JSON for each comparison.
+
+`--python` chooses the interpreter for ours; builds differ by several percent.
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVER_ADDRESS, CLIENT_ADDRESS, PORT = "10.77.0.2", "10.77.0.1", 9000
 CONNECTIONS, MESSAGE_BYTES = 100, 64
 INSIDE = "WIRELAB_BENCHMARK_INSIDE"
-PYTHON = [sys.executable, "-m"]
 
 
 class Measured(NamedTuple):
@@ -114,7 +115,7 @@ def c_client(binaries: Path, folder: Path, seconds: float) -> dict[str, int]:
     return result
 
 
-def fleet(folder: Path, seconds: float) -> Measured:
+def fleet(python: str, folder: Path, seconds: float) -> Measured:
     """Ask with the fleet."""
     plan = {
         "targets": [[SERVER_ADDRESS, PORT]],
@@ -127,7 +128,7 @@ def fleet(folder: Path, seconds: float) -> Measured:
             {"phase": "drain"},
         ],
     }
-    result = json.loads(asking([*PYTHON, "lab.inside.fleet", "--plan", json.dumps(plan)], folder))
+    result = json.loads(asking([python, "-m", "lab.inside.fleet", "--plan", json.dumps(plan)], folder))
     load = result["phases"][1]
     if result["errors"] or result["unanswered"] or result["wrong_answers"] or result["latency_records_not_kept"]:
         sys.exit(f"fleet: errors {result['errors']}, {result['unanswered']} requests were never answered")
@@ -163,13 +164,14 @@ def bootstrap(values: list[float]) -> list[float]:
     return [round(medians[50], 3), round(medians[1949], 3)]
 
 
-def machine() -> dict[str, object]:
+def machine(python: str = sys.executable) -> dict[str, object]:
     """What the figures were taken on."""
+    version = subprocess.check_output([python, "--version"], text=True).strip()
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     memory_kb = int(Path("/proc/meminfo").read_text().split()[1])
     return {
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": version,
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
         "processors": os.cpu_count(),
         "memory_gib": round(memory_kb / 2**20, 1),
@@ -196,14 +198,14 @@ def inside_namespaces() -> None:
     os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--net", sys.executable, *sys.argv])
 
 
-def compare(only: str | None, blocks: int, seconds: float) -> None:
+def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
     hosts = TwoHosts()
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             binaries = build(folder)
             in_c = [str(binaries / "epoll_echo_server"), SERVER_ADDRESS, str(PORT)]
-            in_python = [*PYTHON, "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
+            in_python = [python, "-m", "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
             in_python += ["--backlog", "1024", "--handler", "echo", "--framing", "none"]
 
             def server_asked(server: list[str]) -> Measured:
@@ -221,7 +223,7 @@ def compare(only: str | None, blocks: int, seconds: float) -> None:
 
             def fleet_asks() -> Measured:
                 with hosts.serving(in_c, folder):
-                    return fleet(folder, seconds)
+                    return fleet(python, folder, seconds)
 
             comparisons: dict[str, tuple[Callable[[], Measured], Callable[[], Measured]]] = {
                 "server": (lambda: server_asked(in_python), lambda: server_asked(in_c)),
@@ -231,7 +233,13 @@ def compare(only: str | None, blocks: int, seconds: float) -> None:
                 if only in (None, what):
                     figures = interleaved(ours, theirs, blocks)
                     how = {"connections": CONNECTIONS, "message_bytes": MESSAGE_BYTES, "seconds": seconds}
-                    line = {"benchmark": f"{what} against C", "reach": 0.9, **figures, **how, "machine": machine()}
+                    line = {
+                        "benchmark": f"{what} against C",
+                        "reach": 0.9,
+                        **figures,
+                        **how,
+                        "machine": machine(python),
+                    }
                     print(json.dumps(line), flush=True)
     finally:
         hosts.close()
@@ -242,9 +250,10 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5, help="blocks of four measurements each")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
     parser.add_argument("--only", choices=("server", "fleet"), help="one comparison instead of both")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs our server and fleet")
     given = parser.parse_args()
     inside_namespaces()
-    compare(given.only, given.blocks, given.seconds)
+    compare(given.only, given.blocks, given.seconds, given.python)
 
 
 if __name__ == "__main__":

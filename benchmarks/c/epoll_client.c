@@ -2,8 +2,8 @@
  *
  *     epoll_client ADDRESS PORT CONNECTIONS MESSAGE_BYTES DURATION_MS
  *
- * Connects, then asks on every connection, and asks again whenever an answer is whole, until the time is over. It does what the
- * fleet does for each message: it compares the answer and keeps its connection, sent and done times (one clock
+ * Connects, then asks on every connection, and asks again whenever an answer is whole, until the time is over. It does
+ * what the fleet does for each message: it compares the answer and keeps its connection, sent and done times (one clock
  * reading a message). Prints one line of JSON: answers, the nanoseconds they took, and those spent on a processor. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
