@@ -2,11 +2,12 @@
 
     python benchmarks/analysis.py [--connections 100000] [--repeats 3] [--large]
 
-Makes a capture of 10 packets a connection (handshake with the options that Linux sends, a request and an answer of 64 bytes,
-orderly close; 1,000 connections in flight), then measures in turn, A B C, C B A: this analysis with every column of every table
-in memory, the same written to Parquet, `tshark -2` printing stream and tcp.completeness, `tcptrace -l -r`. Every measurement is a
-process of its own; what is timed is the work inside it for the analysis (a second, warm call: from file to tables), and the whole
-run for the tools (they have no inside to time; an empty capture's run is subtracted). `--large` adds memory at ten times the packets.
+Makes a capture of 10 packets a connection (handshake with the options that Linux sends, a request and an answer of 64
+bytes, orderly close; 1,000 connections in flight), then measures in turn, A B C, C B A: this analysis with every
+column of every table in memory, the same written to Parquet, `tshark -2` printing stream and tcp.completeness,
+`tcptrace -l -r`. Every measurement is a process of its own; what is timed is the work inside it for the analysis (a
+second, warm call: from file to tables), and the whole run for the tools (they have no inside to time; an empty
+capture's run is subtracted). `--large` adds memory at ten times the packets.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def run(folder):
         count = tables[1].height
     else:
         write_parquet(analysis, folder)
-        count = sum(chunk.height for chunk in analysis.connection_chunks()) if what == "large" else analysis.connections.height
+        count = sum(chunk.height for chunk in analysis.connection_chunks())
     return time.perf_counter() - start, analysis.packet_count, count
 with tempfile.TemporaryDirectory() as folder:
     if what != "large":
@@ -201,7 +202,7 @@ def compare(folder: Path, connections: int, repeats: int, large: bool) -> dict[s
         "packets": packets,
         "connections": connections,
         "repeats": repeats,
-        "machine": f"{os.cpu_count()} x {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} x {platform.machine()}, {platform.release()}, Python {platform.python_version()}",
     }
     medians = {subject: statistics.median(values) for subject, values in seconds.items()}
     for subject in subjects:

@@ -5,20 +5,24 @@
     analysis.packets()            # one row a frame
     write_parquet(analysis, Path("tables"))
 
-Works on any pcap or pcapng, the lab's own or anybody's. Touches no Docker, no socket, no clock. A file that is cut or damaged is
-analysed up to there; `Analysis.errors` has the reason. The loops are compiled by numba at the first call on a machine;
-importing this package loads neither numba nor polars.
+Works on any pcap or pcapng, the lab's own or anybody's. Touches no Docker, no socket, no clock. A file that is cut or
+damaged is analysed up to there; `Analysis.errors` has the reason. The loops are compiled by numba at the first call
+on a machine; importing this package loads neither numba nor polars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import polars as pl
 
     from lab.analysis.survey import Records, Survey
@@ -113,21 +117,30 @@ class Analysis:
 
         from lab.analysis import tables
 
-        parts = list(self.packet_chunks())
+        if self._kept is None:
+            parts = list(self.packet_chunks())
+        else:
+            index = list(accumulate((chunk.size for chunk in self._kept), initial=0))
+            with ThreadPoolExecutor() as pool:
+                parts = list(pool.map(self._packet_rows, self._kept, index))
         return pl.concat(parts, rechunk=False) if parts else pl.DataFrame(schema=tables.schema(tables.PACKETS))
 
     def packet_chunks(self) -> Iterator[pl.DataFrame]:
         """Yield the packets table in parts, in order; bounded memory whatever the number of packets."""
-        from lab.analysis import rows
         from lab.analysis.survey import survey
 
         chunks: Iterator[Records]
         chunks = survey(self.paths, self.originators)[1] if self._kept is None else iter(self._kept)
         index = 0
-        spurious = self._later_spurious
         for chunk in chunks:
-            yield rows.packet_rows(self._survey.state, chunk, index, spurious, self._addresses)
+            yield self._packet_rows(chunk, index)
             index += chunk.size
+
+    def _packet_rows(self, chunk: Records, index: int) -> pl.DataFrame:
+        """The rows of one chunk, whose first packet has this index."""
+        from lab.analysis import rows
+
+        return rows.packet_rows(self._survey.state, chunk, index, self._later_spurious, self._addresses)
 
     @cached_property
     def _addresses(self) -> pl.Series:
@@ -136,12 +149,13 @@ class Analysis:
         return rows.address_texts(self._survey.state)
 
     @cached_property
-    def _later_spurious(self):  # type: ignore[no-untyped-def]
+    def _later_spurious(self) -> npt.NDArray[np.int64]:
         """Indexes of the retransmissions found spurious."""
         from lab.analysis.state import RETRANSMISSIONS
 
         log = self._survey.state.retransmissions[: int(self._survey.state.counts[RETRANSMISSIONS])]
-        return log["packet"][log["spurious"] == 1]
+        found: npt.NDArray[np.int64] = log["packet"][log["spurious"] == 1]
+        return found
 
 
 def analyze(
@@ -153,8 +167,9 @@ def analyze(
 ) -> Analysis:
     """Read capture files and follow every connection in them.
 
-    `originators` are addresses of clients, for connections whose SYN was not captured. `on_compile` gets a line to show when
-    this is the first call on the machine and compiles. Never raises for what a file holds: see `Analysis.errors`.
+    `originators` are addresses of clients, for connections whose SYN was not captured. `on_compile` gets a line to
+    show when this is the first call on the machine and compiles. Never raises for what a file holds: see
+    `Analysis.errors`.
     """
     from lab.analysis import compiled
 

@@ -1,9 +1,9 @@
 """Capture files: pcap and pcapng, read in bounded memory, and pcapng written.
 
 Read: pcap with microseconds or nanoseconds, in both byte orders; pcapng with any number of sections and interfaces,
-both byte orders, any time resolution and offset; either of them compressed by gzip or zstd. A block of an unknown kind is
-stepped over. A file that is cut or damaged yields every packet before the damage, then raises `CaptureFileBroken` with
-the byte offset (in the uncompressed bytes).
+both byte orders, any time resolution and offset; either of them compressed by gzip or zstd. A block of an unknown
+kind is stepped over. A file that is cut or damaged yields every packet before the damage, then raises
+`CaptureFileBroken` with the byte offset (in the uncompressed bytes).
 
 Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng. The writer stands in `capture_writer.py` and is offered here.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from lab.errors import CaptureFileBroken
 __all__ = ["Batch", "CaptureReader", "Interface", "InterfaceDescription", "PcapngWriter", "RawPacket", "raw_packets"]
 
 BUFFER_BYTES = 2 << 20
+BUFFERS = 6
 BATCH_PACKETS = 1 << 14
 
 PCAP_MAGICS = {
@@ -43,9 +45,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
+BATCHES_VALID = 4
+"""How many batches stay valid at once: each may have a buffer and frames of its own, and one is being filled."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some packets of a file, valid until the next batch is asked for."""
+    """Some packets of a file, valid while the next `BATCHES_VALID` batches are asked for."""
 
     buffer: npt.NDArray[np.uint8]
     """Bytes of the file; `frames.offset` counts from its start."""
@@ -93,8 +99,8 @@ def _open(path: Path) -> IO[bytes]:
 class CaptureReader:
     """One capture file, read from start to end in batches.
 
-    `interfaces` fills while reading: those of all sections in the order of the file (one for a pcap). Drop counters stand
-    in it once the batches are through, since a file tells them at its end.
+    `interfaces` fills while reading: those of all sections in the order of the file (one for a pcap). Drop counters
+    stand in it once the batches are through, since a file tells them at its end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +109,8 @@ class CaptureReader:
         self._table = np.zeros(0, records.INTERFACE)
         self._first = 0
         self._big_endian = False
-        self._buffer = np.zeros(BUFFER_BYTES, np.uint8)
+        self._spare = deque(np.empty(BUFFER_BYTES, np.uint8) for _ in range(BUFFERS - 1))
+        self._buffer = np.empty(BUFFER_BYTES, np.uint8)
         self._start = self._stop = 0
         self._passed = 0
         """Bytes of the file that have left the buffer: what makes an offset in the buffer one in the file."""
@@ -136,8 +143,9 @@ class CaptureReader:
                 "plain or compressed by gzip or zstd",
                 0,
             )
-        frames = records.empty_frames(BATCH_PACKETS)
-        count = 0
+        ring = [records.empty_frames(BATCH_PACKETS) for _ in range(BUFFERS)]
+        frames = ring[0]
+        count = turn = 0
         while True:
             if magic in PCAP_MAGICS:
                 why, count, at = records.pcap_records(
@@ -155,7 +163,8 @@ class CaptureReader:
                 damage = broken
             if count:
                 yield Batch(buffer=self._buffer, frames=frames, count=count)
-                count = 0
+                count, turn = 0, (turn + 1) % BUFFERS
+                frames = ring[turn]
             if why == records.FULL:
                 continue
             if damage is not None:
@@ -172,18 +181,19 @@ class CaptureReader:
                 raise damage
 
     def _fill(self, file: IO[bytes]) -> CaptureFileBroken | None:
-        """Move what is left to the front and read on; returns the damage of a compressed stream, if it is met."""
+        """Move what is left to a spare buffer and read on; returns the damage of a compressed stream, if it is met."""
         left = self._stop - self._start
-        self._buffer[:left] = self._buffer[self._start : self._stop].copy()
+        buffer = self._spare.popleft()
+        if 2 * left > buffer.size:
+            buffer = np.empty(4 * left, np.uint8)
+        buffer[:left] = self._buffer[self._start : self._stop]
+        self._spare.append(self._buffer)
+        self._buffer = buffer
         self._passed += self._start
         self._start, self._stop = 0, left
-        if left == self._buffer.size:
-            grown = np.zeros(2 * left, np.uint8)
-            grown[:left] = self._buffer
-            self._buffer = grown
         while self._stop < self._buffer.size:
             try:
-                got = cast(Any, file).readinto(memoryview(self._buffer)[self._stop :])
+                got = cast(Any, file).readinto(self._buffer[self._stop :])
             except _zstd_errors() as error:
                 self._ended = True
                 return self._broken(f"the compressed data are damaged, got {error}", self._stop)
@@ -239,7 +249,7 @@ class CaptureReader:
         return length is None or at + length <= self._stop
 
     def _rare_block(self) -> CaptureFileBroken | None:
-        """Take in a section header, an interface description or interface statistics; returns the damage if it is broken."""
+        """Take in a section header, interface description or interface statistics; returns the damage, if any."""
         at = self._start
         head = self._buffer[at : at + 12].tobytes()
         length = pcapng_blocks.length_of(head, big_endian=self._big_endian)

@@ -1,22 +1,22 @@
 """Following connections: which incarnation of its 4-tuple a segment belongs to, and what it changes there.
 
-A connection is one incarnation of a 4-tuple at one vantage, opened by a SYN whose initial sequence number differs from that of the
-live one; the same SYN again is a retransmission. Grouping by the 4-tuple alone would join what ports were reused for. A late segment
-of the incarnation before is recognised by its numbers.
+A connection is one incarnation of a 4-tuple at one vantage, opened by a SYN whose initial sequence number differs
+from that of the live one; the same SYN again is a retransmission. Grouping by the 4-tuple alone would join what ports
+were reused for. A late segment of the incarnation before is recognised by its numbers.
 
-`follow` is the loop over packets. It comes after `packets.dissect` and `endpoints.resolve`, and hands each segment to the rules in
-`handshake.py`, `streams.py` and `teardown.py`, and whatever is not TCP to `datagrams.py`.
+`follow` is the loop over packets. It comes after `packets.dissect` and `endpoints.resolve`, and hands each segment to
+the rules in `handshake.py`, `streams.py` and `teardown.py`, and whatever is not TCP to `datagrams.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.packet_records import mixed
 from lab.analysis.compiled import kernel
 from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
+from lab.analysis.packet_records import mixed
 from lab.analysis.segment import Segment, no_sacks, read_sacks, read_syn_options
 from lab.analysis.sequence import advanced, distance, within
 from lab.analysis.state import CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN, RECENT_PACKETS
@@ -54,9 +54,7 @@ def follow(buffer, packets, first, index, count, works, state):
         at, stop = work.transport, work.transport_end
         if is_capture_duplicate(state, packet, work):
             continue
-        if is_icmp_error(packet) and follow_icmp_error(
-            buffer, state, packet, index + i, at, stop, work.vantage
-        ):
+        if is_icmp_error(packet) and follow_icmp_error(buffer, state, packet, index + i, at, stop, work.vantage):
             continue
         if packet.protocol != TCP:
             follow_flow(state, packet, index + i, work.fragment_offset)
@@ -78,7 +76,7 @@ def follow(buffer, packets, first, index, count, works, state):
 
 @kernel
 def is_capture_duplicate(state, packet, work):
-    """Whether the same packet (bytes, nonzero IP identification) came less than a millisecond ago: a capture's artefact."""
+    """Whether the same packet (bytes, nonzero IP identification) came at most a millisecond ago: an artefact."""
     digest = work.digest
     if digest == 0:
         return False
@@ -168,7 +166,7 @@ def incarnation_of(state, pair_row, from_high, segment):
 @kernel
 def precedes(isn, side):
     """Whether a SYN with this ISN stands right before what was seen of the side's stream."""
-    return within(np.int64(side.base), advanced(isn, 1), advanced(isn, REORDERED_WITHIN))
+    return within(np.int64(side.base), isn, advanced(isn, REORDERED_WITHIN))
 
 
 @kernel
@@ -188,7 +186,9 @@ def syn_opens(connection, me, peer, segment):
     if is_over(connection, me, peer) and peer.has_isn and not peer.syn_acks:
         return True
     if peer.syn_acks and not peer.syns:  # the answer stood in the file before the question
-        return not within(np.int64(peer.syn_ack_number), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN))
+        return not within(
+            np.int64(peer.syn_ack_number), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN)
+        )
     if peer.syns:
         return connection.opened != 0  # a SYN of each side: a simultaneous open
     answered = within(np.int64(peer.last_ack), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN))
@@ -215,14 +215,12 @@ def fits(me, peer, segment):
     """Whether a segment without SYN may belong to these two streams, by its numbers."""
     if me.seen and abs(distance(segment.seq, me.end)) > NEAR:
         return False
-    if segment.flags & ACK and peer.seen and abs(distance(segment.ack, peer.end)) > NEAR:
-        return False
-    return True
+    return not (segment.flags & ACK and peer.seen and abs(distance(segment.ack, peer.end)) > NEAR)
 
 
 @kernel
 def open_connection(state, pair_row, from_high, segment):
-    """Start a new incarnation; its originator is the sender of a SYN, the receiver of a SYN-ACK, else the first sender."""
+    """Start an incarnation; its originator sent the SYN, or received the SYN-ACK, or else sent first."""
     pair = state.pairs[pair_row]
     number = state.counts[CONNECTIONS]
     state.counts[CONNECTIONS] = number + 1

@@ -1,18 +1,19 @@
 """Flows and ICMP: exchanges of UDP datagrams, ICMP questions and answers, and what an ICMP error says about whom.
 
-A flow is all packets between two endpoints of one protocol at one vantage; UDP has no opening or end, and no timer is made up
-here to invent one. Its originator sent the first packet seen. Coalescing cannot happen: a unit is a datagram.
+A flow is all packets between two endpoints of one protocol at one vantage; UDP has no opening or end, and no timer is
+made up here to invent one. Its originator sent the first packet seen. Coalescing cannot happen: a unit is a datagram.
 
-An ICMP error quotes the packet that caused it (RFC 792, RFC 4443 3, RFC 5927): it is joined to that packet's connection or flow.
+An ICMP error quotes the packet that caused it (RFC 792, RFC 4443 3, RFC 5927): it is joined to that packet's
+connection or flow.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.compiled import kernel
 from lab.analysis.endpoints import find_pair
+from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.state import FLOWS
 from lab.analysis.words import ICMP, ICMP6, ICMP_ERROR_PACKET, TCP, UDP
 
@@ -67,7 +68,7 @@ def is_icmp_error(packet):
 
 @kernel
 def follow_icmp_error(buffer, state, packet, index, at, stop, vantage):
-    """Join an ICMP error (header at `at`) to the connection or flow whose packet it quotes; False if that is not known."""
+    """Join an ICMP error (header at `at`) to the connection or flow it quotes; False if that is not known."""
     quoted = at + 8
     if packet.protocol == ICMP:
         if quoted + 20 > stop:

@@ -1,14 +1,15 @@
 """Pairs of endpoints: from addresses, ports, protocol and vantage of a packet to a row of `state.pairs`.
 
-Both directions find the same row: the endpoints are ordered, lower one first. An open-addressing hash table, at most half full.
+Both directions find the same row: the endpoints are ordered, lower one first. An open-addressing hash table, at most
+half full.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.packet_records import big16, mixed
 from lab.analysis.compiled import kernel
+from lab.analysis.packet_records import big16, mixed
 from lab.analysis.state import ADDRESSES, PAIRS, State
 from lab.analysis.words import ICMP, ICMP6
 
@@ -23,8 +24,7 @@ ECHO6, ECHO6_REPLY = 128, 129
 def pair_hash(low_high, low_low, high_high, high_low, ports, protocol_and_vantage):
     """One number for both endpoints, the protocol and the vantage."""
     hashed = mixed(low_low ^ (low_high * np.uint64(0xFF51AFD7ED558CCD)), high_low)
-    hashed = mixed(hashed ^ high_high, (np.uint64(ports) << np.uint64(32)) ^ np.uint64(protocol_and_vantage))
-    return hashed
+    return mixed(hashed ^ high_high, (np.uint64(ports) << np.uint64(32)) ^ np.uint64(protocol_and_vantage))
 
 
 @kernel
@@ -59,9 +59,7 @@ def address_row(state, high, low, ip_version):
 
 
 @kernel
-def find_pair(
-    state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_version, vantage, create
-):
+def find_pair(state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_version, vantage, create):
     """The row of the pair of endpoints a (source) and b; with `create` a new one if it was never seen, otherwise -1.
 
     Returns (row, whether a is the lower endpoint).

@@ -6,9 +6,9 @@
     ACK, seq in [A+1, A's end],   --->
          ack in [B+1, B's end]                                           complete; it may carry data or FIN
 
-Flags alone decide nothing: what counts is which number acknowledges what. Each side therefore collects facts (its ISN, whether
-it acknowledged the other's SYN, by which kind of segment), in whatever order the file has the segments, and `settle` looks
-whether they add up:
+Flags alone decide nothing: what counts is which number acknowledges what. Each side therefore collects facts (its
+ISN, whether it acknowledged the other's SYN, by which kind of segment), in whatever order the file has the segments,
+and `settle` looks whether they add up:
 
 - `three_way`, and `fast_open` when the data of the SYN were acknowledged with it;
 - `simultaneous` (fig. 7): both sent a bare SYN, and both answer it by a SYN-ACK;

@@ -1,12 +1,12 @@
 """Zeek's words for a connection, so that people can compare: the `history` string and `conn_state`.
 
-History has one letter an event, upper case for the originator: s SYN, h SYN-ACK, a acknowledgement alone, d data, f FIN,
-r RST, t retransmitted data, g gap (acknowledged data never seen), w zero window, q SYN together with FIN or RST, i FIN together
-with RST. A letter comes once a side, t g w again at the 10th, 100th, ... time.
+History has one letter an event, upper case for the originator: s SYN, h SYN-ACK, a acknowledgement alone, d data, f
+FIN, r RST, t retransmitted data, g gap (acknowledged data never seen), w zero window, q SYN together with FIN or RST,
+i FIN together with RST. A letter comes once a side, t g w again at the 10th, 100th, ... time.
 
-conn_state: S0 no answer; REJ refused; S1 established, not ended; SF opened and closed orderly; S2, S3 only the originator
-(the responder) sent FIN; RSTO, RSTR ended by its RST; RSTOS0 a SYN and then the originator's RST; RSTRH SYN-ACK and then the
-responder's RST, no SYN seen; SH, SHR the same with FIN; OTH no SYN seen.
+conn_state: S0 no answer; REJ refused; S1 established, not ended; SF opened and closed orderly; S2, S3 only the
+originator (the responder) sent FIN; RSTO, RSTR ended by its RST; RSTOS0 a SYN and then the originator's RST; RSTRH
+SYN-ACK and then the responder's RST, no SYN seen; SH, SHR the same with FIN; OTH no SYN seen.
 """
 
 from __future__ import annotations

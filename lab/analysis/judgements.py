@@ -264,8 +264,8 @@ def judge_connections(state, first, count, lossy, out, sides_out):
 def write_histories(state, first, count, slots, texts, lengths, text, out):
     """Number the distinct history strings of these connections: `out` gets each one's number, `texts` the strings.
 
-    `slots` is an empty hash table of a power of two at least twice `count`, `text` room for one string. Returns how many distinct
-    strings there are.
+    `slots` is an empty hash table of a power of two at least twice `count`, `text` room for one string. Returns how
+    many distinct strings there are.
     """
     mask = slots.size - 1
     distinct = 0

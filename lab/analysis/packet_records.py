@@ -1,11 +1,10 @@
-"""What packets are taken apart into: one record a packet, and a short-lived one beside it; and reading numbers from bytes."""
+"""What packets are taken apart into: one record a packet, a short-lived one beside it; and numbers from bytes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from lab.analysis.compiled import kernel
-
 
 PACKET = np.dtype(
     [
@@ -67,10 +66,11 @@ WORK = np.dtype(
 
 - addresses as two uint64; an IPv4 address is the low one alone;
 - `digest`: a number that equal packets share; 0 where the IP identification is zero or missing;
-- `transport`: where the TCP, UDP or ICMP header starts in the buffer, -1 where it is not at hand (a later fragment, a cut
-  packet); `transport_end`: end of the packet's captured bytes; `transport_length`: bytes above IP, on the wire;
-- `fragment_id`: identification shared by the fragments of one datagram, -1 where the packet is whole; `fragment_offset`: 0 for
-  a whole packet or a first fragment; `more_fragments`: later fragments of the datagram follow;
+- `transport`: where the TCP, UDP or ICMP header starts in the buffer, -1 where it is not at hand (a later fragment, a
+  cut packet); `transport_end`: end of the packet's captured bytes; `transport_length`: bytes above IP, on the wire;
+- `fragment_id`: identification shared by the fragments of one datagram, -1 where the packet is whole;
+  `fragment_offset`: 0 for a whole packet or a first fragment; `more_fragments`: later fragments of the datagram
+  follow;
 - `vantage`: the capture and, in a cooked capture of all interfaces, the interface's number: one vantage each.
 """
 

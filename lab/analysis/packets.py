@@ -1,17 +1,18 @@
-"""Taking packets apart: from the link's header through IP to TCP, UDP and ICMP, into the records of `packet_records.py`.
+"""Taking packets apart: from the link's header through IP to TCP, UDP and ICMP, into the records of
+`packet_records.py`.
 
-Link layers: Ethernet, VLAN tags (802.1Q, 802.1ad, stacked), Linux cooked captures (SLL, SLL2), raw IP, null and loopback.
-IPv4, and IPv6 with its extension headers; fragments. A packet cut by the snap length yields what its bytes still say;
-its payload's length comes from the IP header. Nothing is trusted: every read is checked against the captured bytes first,
-and a header that contradicts itself marks its packet `malformed` and takes no further part.
+Link layers: Ethernet, VLAN tags (802.1Q, 802.1ad, stacked), Linux cooked captures (SLL, SLL2), raw IP, null and
+loopback. IPv4, and IPv6 with its extension headers; fragments. A packet cut by the snap length yields what its bytes
+still say; its payload's length comes from the IP header. Nothing is trusted: every read is checked against the
+captured bytes first, and a header that contradicts itself marks its packet `malformed` and takes no further part.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.packet_records import big16, big32, big64, mixed
 from lab.analysis.compiled import kernel
+from lab.analysis.packet_records import big16, big32, big64, mixed
 from lab.analysis.words import FRAGMENT, ICMP, ICMP6, MALFORMED, SNAPPED, TCP, UDP
 
 # LINKTYPE_ numbers (https://www.tcpdump.org/linktypes.html).
@@ -147,21 +148,24 @@ def ipv4(buffer, at, end, wire_end, packet, work):
         work.more_fragments = place >> 13 & 1
     stop = min(end, at + total)
     if ip_id:
-        digest = mixed(np.uint64(ip_id) << np.uint64(32) | np.uint64(big32(buffer, at + 6)), np.uint64(total))
+        digest = (
+            (np.uint64(ip_id) << np.uint64(48)) ^ (np.uint64(total) << np.uint64(32)) ^ np.uint64(big32(buffer, at + 6))
+        )
         work.digest = bytes_mixed(buffer, at + header, stop, digest)
     transport(buffer, at + header, stop, total - header, packet, work)
 
 
 @kernel
 def bytes_mixed(buffer, at, stop, digest):
-    """Mix the first 24 and the last 8 bytes of a packet's content (its headers, its checksum, its tail) into `digest`."""
-    for step in range(3):
-        place = at + 8 * step
-        if place + 8 <= stop:
-            digest = mixed(digest, big64(buffer, place))
-    if stop - at > 8:
-        digest = mixed(digest, big64(buffer, stop - 8))
-    return digest
+    """Mix the first 24 and the last 8 bytes of what IP carries (header, checksum, tail) into `digest`."""
+    taken = digest
+    if at + 24 <= stop:
+        taken ^= big64(buffer, at) * np.uint64(0x9FB21C651E98DF25)
+        taken ^= big64(buffer, at + 8) * np.uint64(0xA0761D6478BD642F)
+        taken ^= big64(buffer, at + 16) * np.uint64(0xE7037ED1A0B428DB)
+    if at + 8 <= stop:
+        taken ^= big64(buffer, stop - 8) * np.uint64(0x8EBC6AF09C88C6E3)
+    return mixed(taken, digest)
 
 
 @kernel

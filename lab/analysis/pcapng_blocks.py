@@ -53,7 +53,7 @@ def kind_of(head: bytes, *, big_endian: bool) -> int:
 
 
 def length_of(head: bytes, *, big_endian: bool) -> int | None:
-    """The block's length by its first 12 bytes; None if it cannot be one. A section header brings its own byte order."""
+    """The block's length by its first 12 bytes, None if it cannot be; a section header brings its byte order."""
     if head[:4] == b"\x0a\x0d\x0d\x0a":
         magic = head[8:12]
         if magic not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):

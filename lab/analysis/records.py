@@ -55,7 +55,7 @@ INTERFACE = np.dtype(
         ("capture", np.int64),
     ]
 )
-"""One interface: t_ns = ticks * multiply / divide + offset_ns, or by `binary_shift` for units of 2^-shift s (else -1)."""
+"""One interface: t_ns = ticks * multiply / divide + offset_ns; `binary_shift` for units of 2^-shift s, else -1."""
 
 
 @kernel
@@ -80,7 +80,7 @@ def nanoseconds(ticks, interface):
     shift = interface.binary_shift
     if shift < 0:
         return ticks * interface.multiply // interface.divide + interface.offset_ns
-    seconds = ticks >> shift
+    seconds = np.int64(np.uint64(ticks) >> np.uint64(shift))
     fraction = ticks & ((1 << shift) - 1)
     if shift > 32:  # bits below 2^-32 s say nothing in ns, and would overflow the product
         fraction >>= shift - 32
@@ -127,7 +127,7 @@ def pcapng_records(buffer, start, stop, big_endian, interfaces, first, frames, c
         if at + 12 > stop:
             return MORE, count, at
         kind = load32(buffer, at, big_endian)
-        if kind == SECTION_HEADER or kind == INTERFACE_DESCRIPTION or kind == INTERFACE_STATISTICS:
+        if kind in (SECTION_HEADER, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS):
             return RARE, count, at
         length = load32(buffer, at + 4, big_endian)
         if length < 12 or length % 4 or length > LARGEST_BLOCK:
@@ -136,10 +136,12 @@ def pcapng_records(buffer, start, stop, big_endian, interfaces, first, frames, c
             return MORE, count, at
         if load32(buffer, at + length - 4, big_endian) != length:
             return BROKEN, count, at
-        if kind == ENHANCED_PACKET or kind == OLD_PACKET:
+        if kind in (ENHANCED_PACKET, OLD_PACKET):
             if length < 32:
                 return BROKEN, count, at
-            number = load32(buffer, at + 8, big_endian) if kind == ENHANCED_PACKET else load16(buffer, at + 8, big_endian)
+            number = (
+                load32(buffer, at + 8, big_endian) if kind == ENHANCED_PACKET else load16(buffer, at + 8, big_endian)
+            )
             captured = load32(buffer, at + 20, big_endian)
             if first + number >= interfaces.size or captured > length - 32:
                 return BROKEN, count, at

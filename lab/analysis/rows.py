@@ -1,10 +1,11 @@
-"""From arrays to tables: polars DataFrames with the columns of `tables.py`, words for codes and null for what is not known."""
+"""From arrays to tables: polars DataFrames as `tables.py` lists them, words for codes, null for what is not known."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,9 @@ def address_texts(state: State) -> pl.Series:
     """Every address seen, as text, in the order of `state.addresses`."""
     texts = []
     known = state.addresses[: int(state.counts[ADDRESSES])]
-    for high, low, version in zip(known["high"].tolist(), known["low"].tolist(), known["ip_version"].tolist(), strict=True):
+    for high, low, version in zip(
+        known["high"].tolist(), known["low"].tolist(), known["ip_version"].tolist(), strict=True
+    ):
         if version == 4:
             texts.append(socket.inet_ntoa(struct.pack("!I", low)))
         else:
@@ -64,7 +67,9 @@ def _shaped(columns: dict[str, pl.Expr | pl.Series], spec: tuple[tables.Column, 
     return pl.select(expressions)
 
 
-def connection_rows(state: State, first: int, count: int, lossy: npt.NDArray[np.bool_], addresses: pl.Series) -> pl.DataFrame:
+def connection_rows(
+    state: State, first: int, count: int, lossy: npt.NDArray[np.bool_], addresses: pl.Series
+) -> pl.DataFrame:
     """The rows of connections `first` to `first + count`."""
     c, s = judgements.connection_columns(count)
     judgements.judge_connections(state, first, count, lossy, c, s)
@@ -165,10 +170,10 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
     informed = icmp | (flows["icmp_errors"] > 0)
     answered = flows["first_reply_t"] >= 0
 
-    def of_orig(name: str) -> Array:
+    def of_orig(name: str) -> Any:
         return np.where(orig_high, pairs[f"high_{name}"], pairs[f"low_{name}"])
 
-    def of_resp(name: str) -> Array:
+    def of_resp(name: str) -> Any:
         return np.where(orig_high, pairs[f"low_{name}"], pairs[f"high_{name}"])
 
     def sent(name: str, *, by_high: npt.NDArray[np.bool_]) -> pl.Series:
@@ -202,7 +207,9 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
     return _shaped(columns, tables.FLOWS)
 
 
-def packet_rows(state: State, packets: Records, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series) -> pl.DataFrame:
+def packet_rows(
+    state: State, packets: Records, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series
+) -> pl.DataFrame:
     """The rows of the given packets, the first of which has this index.
 
     `spurious` are the indexes of retransmissions that a later DSACK proved to have been needless.
@@ -216,7 +223,9 @@ def packet_rows(state: State, packets: Records, index: int, spurious: npt.NDArra
     ip = version > 0
     tcp = (protocol == words.TCP) & (flags > 0)
     icmp = (protocol == words.ICMP) | (protocol == words.ICMP6)
-    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (pl.lit(pl.Series(p.source_address)) != judgements.NO_ROW)
+    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (
+        pl.lit(pl.Series(p.source_address)) != judgements.NO_ROW
+    )
     stamped = (pl.lit(pl.Series(p.timestamp_value)) > 0) | (pl.lit(pl.Series(p.timestamp_echo)) > 0)
     marked = pl.lit(pl.Series(p.marks))
     columns: dict[str, pl.Expr | pl.Series] = {

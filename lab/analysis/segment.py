@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab.analysis.packet_records import big16, big32
 from lab.analysis.compiled import kernel
+from lab.analysis.packet_records import big16, big32
 from lab.analysis.sequence import advanced, distance
 
 OPTION_END, OPTION_NOP, OPTION_MSS, OPTION_WINDOW_SCALE = 0, 1, 2, 3
@@ -33,7 +33,7 @@ class Segment(NamedTuple):
 class Sacks(NamedTuple):
     """The first two blocks of a SACK option: enough to know a duplicate report (RFC 2883) and news."""
 
-    count: int
+    blocks: int
     left: int
     right: int
     second_left: int
@@ -75,7 +75,9 @@ def read_sacks(buffer, at, captured_end):
         if buffer[place] == OPTION_SACK and size >= 10:
             left, right = big32(buffer, place + 2), big32(buffer, place + 6)
             if size >= 18:
-                return Sacks(np.int64((size - 2) // 8), left, right, big32(buffer, place + 10), big32(buffer, place + 14))
+                return Sacks(
+                    np.int64((size - 2) // 8), left, right, big32(buffer, place + 10), big32(buffer, place + 14)
+                )
             return Sacks(np.int64(1), left, right, np.int64(0), np.int64(0))
         place, size = next_option(buffer, place + size, stop)
     return no_sacks()
@@ -103,13 +105,13 @@ def read_syn_options(buffer, at, captured_end, side):
 
 @kernel
 def is_duplicate_report(sacks, ack):
-    """Whether the first SACK block reports octets received twice (RFC 2883 4): below the ack, or inside the second block."""
-    if sacks.count == 0:
+    """Whether the first SACK block reports octets received twice: below the ack, or inside the second (RFC 2883 4)."""
+    if sacks.blocks == 0:
         return False
     if distance(sacks.right, ack) <= 0:
         return True
     return (
-        sacks.count > 1
+        sacks.blocks > 1
         and distance(sacks.left, sacks.second_left) >= 0
         and distance(sacks.right, sacks.second_right) <= 0
     )

@@ -16,18 +16,18 @@ LARGEST_WINDOW = 1 << 30  # RFC 7323 2.3: 65535 << 14
 
 
 @kernel
-def distance(a: int, b: int) -> int:
+def distance(a, b):
     """How far `a` lies beyond `b`: positive after it, negative before it."""
     return ((np.int64(a) - np.int64(b) + HALF) & (MODULUS - 1)) - HALF
 
 
 @kernel
-def advanced(a: int, n: int) -> int:
+def advanced(a, n):
     """The number `n` places after `a`."""
     return (np.int64(a) + np.int64(n)) & (MODULUS - 1)
 
 
 @kernel
-def within(a: int, low: int, high: int) -> bool:
+def within(a, low, high):
     """Whether `a` lies in [low, high]."""
     return distance(a, low) >= 0 and distance(a, high) <= 0

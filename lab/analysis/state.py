@@ -1,9 +1,9 @@
 """What the loops remember between packets: one record a pair of endpoints, a connection, a side of it, a flow.
 
-Records (not columns) since one packet touches many facts of one connection: they lie side by side in memory. All are in
-growing arrays; `State` is the bundle handed to the compiled loops. A connection's two sides are `sides[2 * id]`, that of the
-lower endpoint of its pair, and `sides[2 * id + 1]`, that of the higher one; `orig` of the connection says which opened it,
-so that learning it late (a handshake that stands reordered in the file) moves nothing.
+Records (not columns) since one packet touches many facts of one connection: they lie side by side in memory. All are
+in growing arrays; `State` is the bundle handed to the compiled loops. A connection's two sides are `sides[2 * id]`,
+that of the lower endpoint of its pair, and `sides[2 * id + 1]`, that of the higher one; `orig` of the connection says
+which opened it, so that learning it late (a handshake that stands reordered in the file) moves nothing.
 """
 
 from __future__ import annotations
@@ -149,11 +149,11 @@ SIDE = np.dtype(
 )
 """What one side of a connection sent. Groups: its stream; its part in the handshake; in the teardown; recovery; counts.
 
-`base` is the first sequence number seen (the ISN where a SYN was), `end` the number after the highest octet seen, SYN and
-FIN counted. `highest_ack` and `window` are what it last promised
-the other side, `last_ack` the acknowledgement number of its last segment, right or wrong. `early_*` is an acknowledgement seen before
-the SYN it may answer. `acked_x` says this side acknowledged the *other* side's SYN or FIN; `plainly` by a segment without SYN
-or FIN of its own.
+`base` is the first sequence number seen (the ISN where a SYN was), `end` the number after the highest octet seen, SYN
+and FIN counted. `highest_ack` and `window` are what it last promised the other side, `last_ack` the acknowledgement
+number of its last segment, right or wrong. `early_*` is an acknowledgement seen before the SYN it may answer.
+`acked_x` says this side acknowledged the *other* side's SYN or FIN; `plainly` by a segment without SYN or FIN of its
+own.
 """
 
 GAP = np.dtype([("start", np.uint32), ("end", np.uint32), ("next", np.int32)], align=True)
@@ -228,8 +228,8 @@ DATAGRAMS = 1 << 10
     ORIGINATORS_GIVEN,
     COUNTERS,
 ) = range(9)
-"""Places in `State.counts`: how many records of each array are in use; the head of the list of free gaps; whether the caller
-named originators."""
+"""Places in `State.counts`: how many records of each array are in use; the head of the list of free gaps; whether the
+caller named originators."""
 
 
 class State(NamedTuple):
@@ -276,8 +276,13 @@ def empty_state() -> State:
     )
 
 
+FIRST_ROOM = 1 << 18
+"""Connections that fit before anything has to move; unused room is address space only."""
+
+
 def with_room(state: State, packets: int) -> State:
-    """The same state with room for all that `packets` more packets may add, so that the loops never have to grow anything.
+    """The same state with room for all that `packets` more packets may add, so that the loops never have to grow
+    anything.
 
     Arrays double, and pages not written to yet take no memory.
     """
@@ -286,7 +291,7 @@ def with_room(state: State, packets: int) -> State:
         array = getattr(state, name)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         if used + packets * each > array.size:
-            larger = np.zeros(2 * used + 2 * packets * each, record)
+            larger = np.zeros(max(2 * (used + packets * each), FIRST_ROOM * each), record)
             larger[:used] = array[:used]
             grown[name] = larger
     return state._replace(**grown) if grown else state

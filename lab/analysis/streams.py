@@ -4,13 +4,15 @@ Each segment that takes sequence space falls into one class:
 
 - `new`: at or above the highest end seen from that side. If it leaves a hole, the hole is remembered.
 - `retransmission`: its whole interval was seen before; `partial` if it brings new octets too.
-- `out_of_order`: below the highest end, but not seen before: it fills a hole. At the sender's own vantage this cannot be loss.
+- `out_of_order`: below the highest end, but not seen before: it fills a hole. At the sender's own vantage this cannot
+  be loss.
 - `keep_alive`: at most one octet at end - 1, with everything acknowledged (RFC 9293 3.8.4).
 - `zero_window_probe`: at most one octet at end - 1 or end while the other side's window is zero (RFC 9293 3.8.6.1).
 
-A retransmission is `fast` after three duplicate acknowledgements (RFC 5681 3.2) until what was then outstanding is acknowledged,
-otherwise `timeout`; it is `spurious` where its interval was acknowledged already, or is later reported received twice (RFC 2883).
-Round trips: one segment a side is timed at once, never a retransmitted one (RFC 6298 3, Karn).
+A retransmission is `fast` after three duplicate acknowledgements (RFC 5681 3.2) until what was then outstanding is
+acknowledged, otherwise `timeout`; it is `spurious` where its interval was acknowledged already, or is later reported
+received twice (RFC 2883). Round trips: one segment a side is timed at once, never a retransmitted one (RFC 6298 3,
+Karn).
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from lab.analysis.words import (
 )
 
 MOST_GAPS = 256
-"""Holes remembered a side; a stream with more is too damaged to tell more of it, and bounds the work a packet can cause."""
+"""Holes remembered a side: a stream with more is too damaged to tell, and this bounds a packet's work."""
 FAST_AFTER = 3
 REMEMBERED_RETRANSMISSIONS = 16
 """How far back a duplicate report is looked up."""
@@ -139,7 +141,8 @@ def fill_gaps(state, side, start, end):
 def classify(state, me, peer, segment, length):
     """Say which class a segment of `length` octets (SYN and FIN counted) falls into.
 
-    Returns (class, octets of it not seen before). Enters it into the stream; keep-alives and probes change nothing there.
+    Returns (class, octets of it not seen before). Enters it into the stream; keep-alives and probes change nothing
+    there.
     """
     start, end = segment.seq, advanced(segment.seq, length)
     if not me.seen:
@@ -154,9 +157,10 @@ def classify(state, me, peer, segment, length):
     if bare and ahead == -1 and not me.has_fin and distance(me.base, start) <= 0:
         if peer.has_ack and peer.window == 0:
             return ZERO_WINDOW_PROBE, 0
-        if distance(me.end, advanced(me.isn, 1)) > 0 or not me.has_isn:
-            if not peer.seen or (peer.has_ack and peer.highest_ack == me.end):
-                return KEEP_ALIVE, 0
+        sent_data = distance(me.end, advanced(me.isn, 1)) > 0 or not me.has_isn
+        all_acknowledged = not peer.seen or (peer.has_ack and peer.highest_ack == me.end)
+        if sent_data and all_acknowledged:
+            return KEEP_ALIVE, 0
     if length == 0:
         return NONE, 0
     if length == 1 and bare and ahead == 0 and peer.has_ack and peer.window == 0:
@@ -261,11 +265,11 @@ def note_duplicate_report(state, peer, sacks):
 
 @kernel
 def note_acknowledgement(state, packet, connection, me, peer, segment, sacks, from_high):
-    """Take the acknowledgement and the window of one of my segments: progress, duplicates, round trips, zero windows."""
-    if sacks.count and is_duplicate_report(sacks, segment.ack):
+    """Take the acknowledgement and the window of my segment: progress, duplicates, round trips, zero windows."""
+    if sacks.blocks and is_duplicate_report(sacks, segment.ack):
         note_duplicate_report(state, peer, sacks)
-    sack_news = sacks.count > 0 and (not me.duplicate_run or distance(sacks.right, me.sack_edge) > 0)
-    if sacks.count:
+    sack_news = sacks.blocks > 0 and (not me.duplicate_run or distance(sacks.right, me.sack_edge) > 0)
+    if sacks.blocks:
         me.sack_edge = sacks.right
     progress = distance(segment.ack, me.highest_ack) if me.has_ack else np.int64(1)
     if progress > LARGEST_WINDOW:
@@ -287,8 +291,10 @@ def note_acknowledgement(state, packet, connection, me, peer, segment, sacks, fr
         if (peer.keep_alives or peer.probes) and not peer.acked_keep_alive and segment.ack == np.int64(peer.end):
             peer.acked_keep_alive = 1
             packet.marks |= KEEP_ALIVE_ACK
-        elif distance(peer.end, segment.ack) > 0 and peer.seen and packet.segment_class == NONE:
-            if me.window == segment.window or sack_news:
+        else:
+            outstanding = peer.seen and distance(peer.end, segment.ack) > 0
+            unchanged = me.window == segment.window or sack_news
+            if outstanding and unchanged and packet.segment_class == NONE:
                 me.duplicate_acks += 1
                 me.duplicate_run += 1
                 packet.marks |= DUPLICATE_ACK
@@ -326,7 +332,7 @@ def note_gap(state, connection, peer, ack, from_high):
 
 @kernel
 def note_size(packet, me, peer, payload, ip_version):
-    """Mark a payload larger than the other side's MSS allows: several segments in one, which an offload has not cut yet."""
+    """Mark a payload above the other side's MSS: several segments in one, which an offload has not cut yet."""
     if not peer.has_isn:
         return  # its MSS was not seen
     mss = np.int64(peer.mss)

@@ -1,12 +1,15 @@
 """One pass over capture files: batches of packets taken apart, joined to their connections, and remembered.
 
-Memory stays bounded by the number of connections, not of packets: the columns of packets are kept only up to a limit, and a
-capture longer than that is read again when its packets are asked for.
+Memory stays bounded by the number of connections, not of packets: the columns of packets are kept only up to a limit,
+and a capture longer than that is read again when its packets are asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lab.analysis.capture_file import BATCH_PACKETS, CaptureReader, Interface
-from lab.analysis.packet_records import PACKET, WORK
+from lab.analysis.capture_file import BATCH_PACKETS, BATCHES_VALID, Batch, CaptureReader, Interface
 from lab.analysis.connections import follow
 from lab.analysis.endpoints import address_row, resolve, with_slots
+from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.packets import dissect
 from lab.analysis.state import ORIGINATORS_GIVEN, State, empty_state, with_room
 from lab.errors import CaptureFileBroken
@@ -71,37 +74,105 @@ def _with_originators(state: State, originators: Sequence[str]) -> State:
     return state
 
 
-def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
-    """Read all files through the loops, chunk by chunk."""
-    chunk = np.zeros(CHUNK_PACKETS, PACKET)
-    used = 0
-    work = np.zeros(BATCH_PACKETS, WORK)
-    for path in paths:
+@dataclass(kw_only=True)
+class _Dissected:
+    """A batch taken apart, on its way from one thread to the other."""
+
+    batch: Batch
+    works: Records
+    chunk: Records
+    first: int
+    """Where in the chunk its packets stand."""
+
+
+class _Reading:
+    """Reads all files and takes their packets apart, in a thread of its own while another one follows connections.
+
+    The loops of both run without the interpreter lock. Batches go through a short queue; `None` ends it.
+    """
+
+    def __init__(self, result: Survey, paths: Sequence[Path]) -> None:
+        self.queue: queue.Queue[_Dissected | BaseException | None] = queue.Queue(BATCHES_VALID - 2)
+        self._result = result
+        self._paths = paths
+        self._works = [np.zeros(BATCH_PACKETS, WORK) for _ in range(BATCHES_VALID)]
+        self._chunk = np.zeros(CHUNK_PACKETS, PACKET)
+        self._used = self._turn = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dissect", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, also when nobody wants the rest."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self.queue.get(timeout=0.05)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            for path in self._paths:
+                self._read(path)
+                if self._stopped.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
+            self.queue.put(error)
+        else:
+            self.queue.put(None)
+
+    def _read(self, path: Path) -> None:
+        """Take one file apart; where it is broken, note that and go on."""
         reader = CaptureReader(path)
-        first_capture = len(result.captures)
+        captures = self._result.captures
+        first_capture = len(captures)
         try:
             for batch in reader.batches():
-                _meet_interfaces(result, reader, first_capture)
-                if used + batch.count > CHUNK_PACKETS:
-                    yield chunk[:used]
-                    chunk, used = np.zeros(CHUNK_PACKETS, PACKET), 0
-                state = with_slots(with_room(result.state, batch.count), batch.count)
-                result.state = state
-                dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, chunk, used, work)
-                resolve(batch.buffer, chunk, used, batch.count, work, state)
-                follow(batch.buffer, chunk, used, result.packets, batch.count, work, state)
-                _count(result, chunk, used, batch.count)
-                used += batch.count
-                result.packets += batch.count
+                _meet_interfaces(self._result, reader, first_capture)
+                self._dissect(reader, batch)
+                if self._stopped.is_set():
+                    return
         except CaptureFileBroken as error:
-            result.errors.append(error)
-            _meet_interfaces(result, reader, first_capture)
-            if len(result.captures) == first_capture:
-                result.captures.append(CaptureRecord(file=path, interface=Interface(linktype=0, snaplen=0)))
-            result.captures[-1].error = error
-        _meet_interfaces(result, reader, first_capture)
-    if used:
-        yield chunk[:used]
+            self._result.errors.append(error)
+            _meet_interfaces(self._result, reader, first_capture)
+            if len(captures) == first_capture:
+                captures.append(CaptureRecord(file=path, interface=Interface(linktype=0, snaplen=0)))
+            captures[-1].error = error
+        _meet_interfaces(self._result, reader, first_capture)
+
+    def _dissect(self, reader: CaptureReader, batch: Batch) -> None:
+        """Take one batch apart and hand it on."""
+        if self._used + batch.count > CHUNK_PACKETS:
+            self._chunk, self._used = np.zeros(CHUNK_PACKETS, PACKET), 0
+        works = self._works[self._turn]
+        self._turn = (self._turn + 1) % BATCHES_VALID
+        dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, self._chunk, self._used, works)
+        _count(self._result, self._chunk, self._used, batch.count)
+        self.queue.put(_Dissected(batch=batch, works=works, chunk=self._chunk, first=self._used))
+        self._used += batch.count
+
+
+def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
+    """Follow what the reading thread takes apart, and yield each chunk when it is full."""
+    reading = _Reading(result, paths)
+    chunk, used = None, 0
+    try:
+        while (got := reading.queue.get()) is not None:
+            if isinstance(got, BaseException):
+                raise got
+            if chunk is not None and got.chunk is not chunk:
+                yield chunk[:used]
+            chunk, count = got.chunk, got.batch.count
+            state = with_slots(with_room(result.state, count), count)
+            result.state = state
+            resolve(got.batch.buffer, chunk, got.first, count, got.works, state)
+            follow(got.batch.buffer, chunk, got.first, result.packets, count, got.works, state)
+            result.packets += count
+            used = got.first + count
+        if chunk is not None:
+            yield chunk[:used]
+    finally:
+        reading.close()
 
 
 def _meet_interfaces(result: Survey, reader: CaptureReader, first_capture: int) -> None:

@@ -1,8 +1,9 @@
 """Every column of every table of the analysis: name, type, unit, meaning, and what null means.
 
-`packets`: one row a captured frame, in the order of the file. `connections`: one row a TCP connection (one incarnation of a
-4-tuple at one vantage), in the order they were opened. `flows`: one row a UDP or ICMP exchange. `captures`: one row an interface of a
-file. The words in enumerated columns are defined in `words.py` and decided in `handshake.py`, `teardown.py`, `streams.py`.
+`packets`: one row a captured frame, in the order of the file. `connections`: one row a TCP connection (one
+incarnation of a 4-tuple at one vantage), in the order they were opened. `flows`: one row a UDP or ICMP exchange.
+`captures`: one row an interface of a file. The words in enumerated columns are defined in `words.py` and decided in
+`handshake.py`, `teardown.py`, `streams.py`.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ PACKETS = (
     Column("tcp_flags", U16, "", "bits: 1 FIN, 2 SYN, 4 RST, 8 PSH, 16 ACK, 32 URG, 64 ECE, 128 CWR, 256 AE", NOT_TCP),
     Column("seq", U32, "", "sequence number", NOT_TCP),
     Column("ack", U32, "", "acknowledgement number", "not TCP, or without ACK"),
-    Column("relative_seq", U32, "", "seq counted from the ISN (SYN = 0), or from the first number seen (= 1)", "stream not seen"),
-    Column("relative_ack", U32, "", "ack counted likewise in the other side's stream", "no ACK, or that stream not seen"),
+    Column("relative_seq", U32, "", "seq - ISN (SYN = 0); no SYN seen: first number = 1", "stream not seen"),
+    Column("relative_ack", U32, "", "ack likewise, in the other stream", "no ACK, or that stream not seen"),
     Column("window", U32, "bytes", "receive window, scaled where the handshake told the scale", NOT_TCP),
     Column("timestamp_value", U32, "", "TCP timestamp", "no such option (or both numbers 0)"),
     Column("timestamp_echo", U32, "", "TCP timestamp echoed", "no such option (or both numbers 0)"),
@@ -81,8 +82,8 @@ PACKETS = (
     Column("payload_bytes", U32, "bytes", "bytes above the TCP, UDP or ICMP header, by the headers' lengths"),
     Column("connection", U32, "", "id of its TCP connection (or of the one an ICMP error is about)", "none"),
     Column("flow", U32, "", "id of its flow (or of the one an ICMP error is about)", "none"),
-    Column("direction", enumeration(words.DIRECTIONS), "", "orig: sent by the originator", "no connection or flow of its own"),
-    Column("segment_class", enumeration(words.SEGMENT_CLASSES), "", "class of a segment that takes sequence space", "takes none"),
+    Column("direction", enumeration(words.DIRECTIONS), "", "orig: sent by the originator", "none of its own"),
+    Column("segment_class", enumeration(words.SEGMENT_CLASSES), "", "class, if it takes sequence space", "takes none"),
     Column("retransmission_kind", enumeration(words.RETRANSMISSION_KINDS), "", "fast or timeout", "no retransmission"),
     *(Column(mark, FLAG, "", meaning) for mark, meaning in zip(
         words.MARKS,
@@ -114,16 +115,16 @@ CONNECTIONS = (
     Column("resp_port", U16, "", "its port"),
     Column("start_ns", I64, "ns", "time of the first packet since 1970"),
     Column("duration_ns", I64, "ns", "from the first packet to the last"),
-    Column("handshake", enumeration(words.HANDSHAKES), "", "complete, incomplete; unknown where lost evidence could change it"),
-    Column("handshake_reason", enumeration(words.REASONS), "", "why it is not complete (if unknown: what it looks like)", "complete"),
+    Column("handshake", enumeration(words.HANDSHAKES), "", "complete, incomplete; unknown: evidence was lost"),
+    Column("handshake_reason", enumeration(words.REASONS), "", "why not (if unknown: what it looks like)", "complete"),
     Column("handshake_variant", enumeration(words.VARIANTS), "", "how it went", "not complete"),
     Column("handshake_reordered", FLAG, "", "its segments stand in the file in another order than they were sent"),
     Column("teardown", enumeration(words.TEARDOWNS), "", "how it ended", "never opened, neither FIN nor reset"),
     Column("reset", enumeration(words.RESETS), "", "what the reset that counts meant", "no reset"),
     Column("reset_by", enumeration(words.DIRECTIONS), "", "who sent it", "no reset"),
     Column("reset_ns", I64, "ns", "when, since 1970", "no reset"),
-    Column("active_closer", enumeration(words.CLOSERS), "", "who closed first, by acknowledgement numbers", "no FIN, or not decidable"),
-    Column("time_wait", enumeration(words.TIME_WAITS), "", "which side enters TIME-WAIT; none after a reset", "not closed"),
+    Column("active_closer", enumeration(words.CLOSERS), "", "who closed first, by numbers", "no FIN, or undecidable"),
+    Column("time_wait", enumeration(words.TIME_WAITS), "", "side in TIME-WAIT; none after a reset", "not closed"),
     Column("history", TEXT, "", "Zeek's history; upper case is the originator's"),
     Column("conn_state", enumeration(words.CONN_STATES), "", "Zeek's conn_state"),
     Column("evidence_lost", FLAG, "", "the capture lost packets, or acknowledged bytes were never seen"),
@@ -190,8 +191,20 @@ FLOWS = (
     Column("orig_port", U16, "", "its port", "not UDP"),
     Column("resp_addr", TEXT, "", "the other one"),
     Column("resp_port", U16, "", "its port", "not UDP"),
-    Column("icmp_id", U16, "", "identifier of an ICMP question and its answers, or the ICMP type where it has none", "not ICMP"),
-    Column("icmp_type", U8, "", "ICMP type: of its first packet, or of the last error about it", "neither ICMP nor an error"),
+    Column(
+        "icmp_id",
+        U16,
+        "",
+        "identifier of an ICMP question and its answers, or the ICMP type where it has none",
+        "not ICMP",
+    ),
+    Column(
+        "icmp_type",
+        U8,
+        "",
+        "ICMP type: of its first packet, or of the last error about it",
+        "neither ICMP nor an error",
+    ),
     Column("icmp_code", U8, "", "ICMP code likewise", "as icmp_type"),
     Column("start_ns", I64, "ns", "time of the first packet since 1970"),
     Column("duration_ns", I64, "ns", "from the first packet to the last"),

@@ -6,12 +6,12 @@
                                   <---   FIN (fin3: the first that acknowledges the active FIN)
     ACK                           --->                                   active side enters TIME-WAIT
 
-Who was first follows from numbers, not from the order in the file: a FIN that acknowledges the other FIN came second; two FINs
-that do not acknowledge one another crossed (`simultaneous`, fig. 13). A segment without FIN counts as sent before the FIN where its
-sequence number is not beyond the FIN's.
+Who was first follows from numbers, not from the order in the file: a FIN that acknowledges the other FIN came second;
+two FINs that do not acknowledge one another crossed (`simultaneous`, fig. 13). A segment without FIN counts as sent
+before the FIN where its sequence number is not beyond the FIN's.
 
-`half_closed`, `half_open` and `syn_rcvd` are three things: half-closed is one direction ended and the other still sending; half-open
-is a connection one side has lost; SYN-RECEIVED is a handshake that waits for its last segment.
+`half_closed`, `half_open` and `syn_rcvd` are three things: half-closed is one direction ended and the other still
+sending; half-open is a connection one side has lost; SYN-RECEIVED is a handshake that waits for its last segment.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def kind_of_close(active, passive):
 def judge_teardown(connection, orig, resp, evidence_lost):
     """Say (teardown, active closer, TIME-WAIT).
 
-    A handshake that never completed and saw neither FIN nor reset has nothing to tear down: null. Where evidence was lost, or one
-    direction was not seen, a kind that claims an absence is unknown.
+    A handshake that never completed and saw neither FIN nor reset has nothing to tear down: null. Where evidence was
+    lost, or one direction was not seen, a kind that claims an absence is unknown.
     """
     one_sided = orig.packets == 0 or resp.packets == 0
     blind = evidence_lost or one_sided

@@ -1,0 +1,81 @@
+"""Two captures of one connection: what happened to each segment between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab.analysis import analyze
+from lab.analysis.capture_file import PcapngWriter
+from lab.analysis.vantages import join, packets_from
+from tests.pcaps.craft import Ladder
+
+DELAY_NS = 5_000_000
+Frames = list[tuple[int, bytes]]
+
+
+def written(path: Path, frames: Frames, *, dropped: int = 0) -> Path:
+    """Write frames as a capture."""
+    with PcapngWriter(path) as file:
+        for t_ns, data in frames:
+            file.packet(t_ns, data)
+        file.statistics(frames[-1][0], received=len(frames), dropped=dropped)
+    return path
+
+
+@pytest.fixture
+def sent() -> Frames:
+    ladder = Ladder()
+    for n in range(5):
+        ladder.a("PA", 1 + 10 * n, ack=1, data=bytes([65 + n]) * 10)
+    return ladder.frames
+
+
+def arrived(frames: Frames) -> Frames:
+    return [(t_ns + DELAY_NS, data) for t_ns, data in frames]
+
+
+def joined(tmp_path: Path, sent: Frames, received: Frames, *, dropped: int = 0) -> pl.DataFrame:
+    both = written(tmp_path / "a.pcapng", sent), written(tmp_path / "b.pcapng", received, dropped=dropped)
+    return packets_from(join(analyze([both[0]]), analyze([both[1]])), "10.0.0.1")
+
+
+def test_a_clean_path_only_delays(tmp_path: Path, sent: Frames) -> None:
+    rows = joined(tmp_path, sent, arrived(sent))
+    assert rows["delay_ns"].to_list() == [DELAY_NS] * 5
+    assert not rows["lost"].any()
+    assert not rows["duplicated"].any()
+    assert not rows["reordered"].any()
+
+
+def test_a_segment_that_never_arrives_is_lost(tmp_path: Path, sent: Frames) -> None:
+    rows = joined(tmp_path, sent, arrived(sent[:2] + sent[3:]))
+    assert rows["lost"].to_list() == [False, False, True, False, False]
+    assert rows["delay_ns"].to_list()[2] is None
+
+
+def test_a_capture_that_dropped_packets_cannot_claim_a_loss(tmp_path: Path, sent: Frames) -> None:
+    rows = joined(tmp_path, sent, arrived(sent[:2] + sent[3:]), dropped=1)
+    assert rows["lost"].null_count() == 5
+
+
+def test_a_segment_that_arrives_twice_is_duplicated(tmp_path: Path, sent: Frames) -> None:
+    received = arrived(sent)
+    received.append((received[-1][0] + 3_000_000, received[-1][1]))
+    assert joined(tmp_path, sent, received)["duplicated"].to_list() == [False] * 5 + [True]
+
+
+def test_a_segment_overtaken_by_a_later_one_is_reordered(tmp_path: Path, sent: Frames) -> None:
+    received = arrived(sent)
+    received[1], received[2] = (received[1][0], received[2][1]), (received[2][0], received[1][1])
+    assert joined(tmp_path, sent, received)["reordered"].to_list() == [False, True, False, False, False]
+
+
+def test_a_retransmission_is_a_copy_of_its_own(tmp_path: Path) -> None:
+    ladder = Ladder()
+    ladder.a("PA", 1, ack=1, data=b"abc", id=5)
+    ladder.a("PA", 1, ack=1, data=b"abc", id=9)
+    rows = joined(tmp_path, ladder.frames, arrived(ladder.frames)[1:])
+    assert rows["lost"].to_list() == [True, False]

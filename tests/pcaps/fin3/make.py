@@ -1,0 +1,10 @@
+"""Crafted: the passive FIN is the first to acknowledge the active one."""
+
+from tests.pcaps.craft import Ladder
+
+ladder = Ladder()
+ladder.handshake()
+ladder.a("FA", 1, ack=1)
+ladder.b("FA", 1, ack=2)
+ladder.a("A", 2, ack=2)
+ladder.save(__file__)

@@ -1,0 +1,11 @@
+"""Crafted: the server closes first."""
+
+from tests.pcaps.craft import Ladder
+
+ladder = Ladder()
+ladder.handshake()
+ladder.b("FA", 1, ack=1)
+ladder.a("A", 1, ack=2)
+ladder.a("FA", 1, ack=2)
+ladder.b("A", 2, ack=2)
+ladder.save(__file__)

@@ -1,0 +1,15 @@
+"""Crafted: 802.1ad and 802.1Q tags, stacked."""
+
+from pathlib import Path
+
+from tests.pcaps.craft import Ladder, write_pcap
+
+ladder = Ladder()
+ladder.handshake()
+ladder.a("PA", 1, ack=1, data=b"hello")
+ladder.close(6, 1)
+frames = [
+    (t_ns, bytes(12) + b"\x88\xa8\x00\x0a\x81\x00\x00\x14\x08\x00" + bytes(packet))
+    for (t_ns, _), packet in zip(ladder.frames, ladder.packets, strict=True)
+]
+write_pcap(Path(__file__).with_name("input.pcap"), frames, linktype=1)

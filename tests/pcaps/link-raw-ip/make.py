@@ -1,0 +1,12 @@
+"""Crafted: raw IP without a link header."""
+
+from pathlib import Path
+
+from tests.pcaps.craft import Ladder, write_pcap
+
+ladder = Ladder()
+ladder.handshake()
+ladder.a("PA", 1, ack=1, data=b"hello")
+ladder.close(6, 1)
+frames = [(t_ns, bytes(packet)) for (t_ns, _), packet in zip(ladder.frames, ladder.packets, strict=True)]
+write_pcap(Path(__file__).with_name("input.pcap"), frames, linktype=101)

@@ -1,0 +1,9 @@
+"""Crafted: nanoseconds, big-endian."""
+
+from tests.pcaps.craft import Ladder
+
+ladder = Ladder()
+ladder.handshake()
+ladder.a("PA", 1, ack=1, data=b"hello")
+ladder.close(6, 1)
+ladder.save(__file__, big_endian=True)
