@@ -54,6 +54,19 @@ def test_sources_are_bound_and_their_ports_left_to_the_kernel(tmp_path: Path) ->
     assert (seen.count("127.0.0.2"), seen.count("127.0.0.3")) == (10, 10)
 
 
+def test_socket_options_are_set_before_the_handshake(tmp_path: Path) -> None:
+    """Only then can the window scale and the MSS that SYN announces follow from them."""
+    segments: list[int] = []
+
+    def mss(_peer: Peer, connection: socket.socket) -> None:
+        segments.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+
+    with Peer(upper, greet=mss) as peer:
+        result = run_fleet(plan_for(peer, socket_options={"maxseg": 600, "nodelay": True}), tmp_path).result
+    assert result["answered"] == 20
+    assert max(segments) <= 600
+
+
 def test_a_set_rate_spreads_the_connects_of_all_workers_evenly_and_none_comes_early(peer: Peer, tmp_path: Path) -> None:
     plan = plan_for(peer, connections=50, workers=2, connect={"rate_per_s": 250}, phases=[{"phase": "connect"}])
     finished = run_fleet(plan, tmp_path)

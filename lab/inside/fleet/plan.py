@@ -23,16 +23,20 @@ __all__ = ["Plan", "PlanInvalid", "read_plan"]
 SOCKET_OPTIONS: dict[str, tuple[int, int]] = {
     "nodelay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
     "quickack": (socket.IPPROTO_TCP, socket.TCP_QUICKACK),
+    "cork": (socket.IPPROTO_TCP, socket.TCP_CORK),
     "maxseg": (socket.IPPROTO_TCP, socket.TCP_MAXSEG),
     "window_clamp": (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP),
+    "user_timeout": (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    "notsent_lowat": (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT),
+    "keepidle": (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+    "keepintvl": (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    "keepcnt": (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
     "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-    "keepalive_idle_s": (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
-    "keepalive_interval_s": (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-    "keepalive_count": (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
-    "receive_buffer": (socket.SOL_SOCKET, socket.SO_RCVBUF),
-    "send_buffer": (socket.SOL_SOCKET, socket.SO_SNDBUF),
+    "sndbuf": (socket.SOL_SOCKET, socket.SO_SNDBUF),
+    "rcvbuf": (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    "tos": (socket.IPPROTO_IP, socket.IP_TOS),
 }
-"""What a plan may set on every socket, before it connects."""
+"""What a plan may set on every socket before it connects: setsockopt(2) by the names that servers take too."""
 
 
 @dataclass(frozen=True, kw_only=True)
