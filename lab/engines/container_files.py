@@ -53,6 +53,7 @@ def unpack(chunks: Iterable[bytes], folder: Path) -> None:
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     content = archive.extractfile(member)
     assert content is not None, "a regular file has content"
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     written = 0
     try:

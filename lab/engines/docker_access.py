@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -21,6 +22,7 @@ from docker.tls import TLSConfig
 from lab.errors import MachineLacks
 
 API_TIMEOUT_S = 60
+DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 CONNECTIONS = 64
 """One for each container whose output is followed, and some for requests beside them."""
 
@@ -29,6 +31,7 @@ def connect() -> docker.APIClient:
     """Return a client of the engine's API. Raises MachineLacks with the remedy when no engine answers."""
     where, tls = _endpoint()
     try:
+        _knock(where or DEFAULT_SOCKET)
         client = docker.APIClient(
             base_url=where,
             version="auto",
@@ -38,8 +41,15 @@ def connect() -> docker.APIClient:
             use_ssh_client=True,
         )
     except (DockerException, OSError) as error:
-        raise _no_engine(where or "the local socket", error) from error
+        raise _no_engine(where or DEFAULT_SOCKET, error) from error
     return client
+
+
+def _knock(where: str) -> None:
+    """Connect to a Unix socket and let go again: says exactly why it cannot be reached (the client would not)."""
+    if where.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knock:
+            knock.connect(where.removeprefix("unix://"))
 
 
 def _endpoint() -> tuple[str | None, TLSConfig | bool]:
@@ -62,8 +72,7 @@ def _endpoint() -> tuple[str | None, TLSConfig | bool]:
 
 def _no_engine(where: str, error: Exception) -> MachineLacks:
     """Translate why the engine did not answer into what the user can do about it."""
-    reason = str(error)
-    if "Permission denied" in reason or "PermissionError" in reason:
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return MachineLacks(
             f"Docker: no permission to use {where}",
             hint="join the docker group (`sudo usermod -aG docker $USER`, then log in again), or use --engine netns",
@@ -74,15 +83,9 @@ def _no_engine(where: str, error: Exception) -> MachineLacks:
             hint="install it (`apt-get install docker.io docker-compose`), or use --engine netns",
         )
     return MachineLacks(
-        f"Docker: no engine answers at {where}: {_innermost(error)}",
+        f"Docker: no engine answers at {where}: {error}",
         hint="start it (`sudo systemctl start docker`, or Docker Desktop), or use --engine netns",
     )
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return str(error)
 
 
 @cache
