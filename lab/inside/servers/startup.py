@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 from lab.inside import lifecycle
 from lab.inside.framing import FramingError
+from lab.inside.libc_calls import CallCounter, count_calls, syscall_counts
 from lab.inside.servers.children import MOST_CHILDREN, Children, usage_with
 from lab.inside.servers.conversation import Conversation, Conversations, Service
 from lab.inside.servers.counters import Board, Counters, Tally
@@ -73,6 +74,7 @@ class Server:
         """True once the drain took too long and connections were cut."""
         self.extra: dict[str, Any] = {}
         """What a model adds to the result: counts that only its mechanism has."""
+        self.call_counter: CallCounter | None = None
         self.start_counting()
 
     def start_counting(self, *, row: int | None = None) -> None:
@@ -228,13 +230,20 @@ class Server:
             **self.tally.total().as_dict(),
             **self.extra,
             "usage": lifecycle.usage() | self.children.memory_at_stop,
+            "syscalls": syscall_counts(self.call_counter),
         }
 
     def _tell_usage(self) -> None:
         try:
-            lifecycle.emit("usage", **usage_with(self.children.pids))
+            lifecycle.emit("usage", **self.usage())
         except OSError as error:  # no descriptor left to read /proc with: asking must not end the server
             lifecycle.emit("usage", pid=os.getpid(), cpu_total_ns=time.process_time_ns(), error=str(error))
+
+    def usage(self) -> dict[str, Any]:
+        """What this process and its children have used so far, their system calls and messages too."""
+        total = self.tally.total()
+        counts = {"accepted": total.accepted, "messages": total.messages}
+        return {**usage_with(self.children.pids), **counts, "syscalls": syscall_counts(self.call_counter)}
 
     def tell(self) -> None:
         """Report the counts so far: a child on its row of the board, the others as a `progress` event."""
@@ -271,6 +280,7 @@ def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> 
     listeners = open_listeners(settings)
     address = listeners[0].getsockname()[:2]
     server = Server(settings, address)
+    server.call_counter = count_calls()
     lifecycle.ready(
         "server", address=f"{address[0]}:{address[1]}", model=name, workers=settings.workers, pool=settings.pool
     )
