@@ -1,8 +1,8 @@
 """Do the kernel's counters and the capture agree? Segment for segment, in both directions.
 
 The kernel counts every TCP segment that it gets from IP (`Tcp.InSegs`), every one that it sends for the first time
-(`Tcp.OutSegs`) and every one that it sends again (`Tcp.RetransSegs`; a SYN-ACK sent again counts in both), in each
-network stack apart. A recorder on all interfaces of that stack must have seen the same number; how this was found out
+(`Tcp.OutSegs`) and every one that it sends again (`Tcp.RetransSegs`; a SYN-ACK sent again counts in both, the SYN-ACK
+of a simultaneous open in neither: it is the SYN once more, with an ACK), in each network stack apart. A recorder on all interfaces of that stack must have seen the same number; how this was found out
 stands in `lab/inside/counters.py`.
 Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed, so the
 two counts cover the same segments. Where they differ, either the recorder lost packets that nobody reported, or the
@@ -35,7 +35,7 @@ def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
     before, after = readings
     result["kernel_in"] = after["Tcp.InSegs"] - before["Tcp.InSegs"]
     sent = sum(after[name] - before[name] for name in ("Tcp.OutSegs", "Tcp.RetransSegs"))
-    result["kernel_out"] = sent - _syn_acks_again(evidence, host)
+    result["kernel_out"] = sent - _syn_acks_again(evidence, host) + _syn_acks_of_callers(evidence, host)
     captured = captured_segments(evidence, host)
     if captured is None:
         return {**result, "sentence": f"{host}: no packets table"}
@@ -69,6 +69,22 @@ def _syn_acks_again(evidence: Evidence, host: str) -> int:
         (pl.col("host") == host) & pl.col("resp_addr").is_in(evidence.addresses(host)) & (pl.col("syn_ack_count") > 1)
     )
     return int((mine["syn_ack_count"] - 1).sum())
+
+
+def _syn_acks_of_callers(evidence: Evidence, host: str) -> int:
+    """Count the SYN-ACKs with which this host answered a SYN that met its own: the kernel counts none of them."""
+    if "handshake_variant" not in evidence.connections.columns:
+        return 0
+    met = evidence.connections.filter((pl.col("host") == host) & (pl.col("handshake_variant") == "simultaneous"))
+    if met.is_empty():
+        return 0
+    packets = pl.scan_parquet(evidence.folder / "tables" / "packets.parquet").filter(
+        (pl.col("host") == host)
+        & pl.col("connection").is_in(met["id"].to_list())
+        & pl.col("src_addr").is_in(evidence.addresses(host))
+        & (pl.col("tcp_flags") & 0x12 == 0x12)
+    )
+    return int(packets.select(pl.len()).collect().item())
 
 
 def _filtered(evidence: Evidence, host: str) -> str | None:
