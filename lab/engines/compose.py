@@ -158,22 +158,26 @@ class ComposeEngine:
         return docker_resources.find(self._api, self._run_id)
 
     def _start_in_order(self, host: Host, keeper: Program) -> None:
-        """Start the keeper of a host with three or more interfaces so that their names come in the host's order.
+        """Start the keeper of a host with several interfaces so that their names come in the host's order.
 
-        The engine joins a starting container to its first network first, and to the others in no order. So those are
-        taken off before the start, and put back one after the other once it runs.
+        The engine joins a starting container to its first network first, and to the others in no order; and
+        `docker-compose` 1.29 joins it to the others only when it starts it itself. So those are taken off before the
+        start where they are on, and put on one after the other once the keeper runs; it waits for its interfaces.
         """
-        if len(host.interfaces) < 3:
+        later = host.interfaces[1:]
+        if not later:
             return
         container = self._containers[keeper.name]
-        names = {
-            network.labels[labels.NETWORK]: network.id for network in self._resources() if network.kind == "network"
-        }
-        for interface in host.interfaces[1:]:
-            self._api.disconnect_container_from_network(container, names[interface.network])
+        networks = {r.labels[labels.NETWORK]: r.id for r in self._resources() if r.kind == "network"}
+        joined = self._api.inspect_container(container)["NetworkSettings"]["Networks"]
+        on = {name for name, n in joined.items() if n["IPAMConfig"]["IPv4Address"] != host.interfaces[0].address}
+        for name in on:
+            self._api.disconnect_container_from_network(container, name)
         self.start([keeper])
-        for interface in host.interfaces[1:]:
-            self._api.connect_container_to_network(container, names[interface.network], ipv4_address=interface.address)
+        for interface in later:
+            self._api.connect_container_to_network(
+                container, networks[interface.network], ipv4_address=interface.address
+            )
 
     # ---- programs
 
