@@ -244,7 +244,7 @@ def judge_connections(state, first, count, lossy, out, sides_out):
         out.syn_acks[i] = orig.syn_acks + resp.syn_acks
         answered = orig.syns and resp.syn_ack_valid
         out.syn_ack_rtt_ns[i] = resp.syn_ack_t - orig.syn_t if answered else NOT_KNOWN
-        out.ack_rtt_ns[i] = orig.ack_t - resp.syn_ack_t if answered and connection.opened else NOT_KNOWN
+        out.ack_rtt_ns[i] = orig.ack_t - resp.syn_ack_t if answered and connection.opened and orig.ack_t else NOT_KNOWN
         out.scaled[i] = orig.window_scale >= 0 and resp.window_scale >= 0
         out.sack[i] = orig.sack_permitted and resp.sack_permitted
         out.timestamps[i] = orig.timestamps and resp.timestamps
