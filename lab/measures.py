@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Unit = Literal["count", "ns", "bytes", "per_s", "ratio"]
-Source = Literal["fleet", "server", "capture", "packets", "counters", "latency", "script"]
+Source = Literal["fleet", "server", "capture", "packets", "counters", "latency", "script", "usage"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,25 @@ class Measure:
     source: Source
     """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
     the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log;
-    `script`: what the steps of a script gave."""
+    `script`: what the steps of a script gave; `usage`: what the server used, phase by phase."""
     meaning: str
+
+
+USAGE = (
+    "server.load_cpu",
+    "server.load_cpu_per_message",
+    "server.load_rate",
+    "server.idle_cpu",
+    "server.syscalls_per_message",
+    "server.syscalls_per_message.*",
+    "server.switches_per_message",
+    "server.packets_per_message",
+    "server.memory_per_connection",
+    "server.threads_peak",
+    "server.processes_peak",
+    "server.descriptors_peak",
+)
+"""Measures of what the server used, phase by phase; others that begin with `server.` stand in its own result."""
 
 
 def _all() -> tuple[Measure, ...]:
@@ -40,7 +57,7 @@ def _all() -> tuple[Measure, ...]:
             "step": "script",
             "state": "script",
         }
-        source = sources.get(prefix, "packets")
+        source = "usage" if name in USAGE else sources.get(prefix, "packets")
         return Measure(name=name, unit=unit, source=source, meaning=meaning)
 
     return (
@@ -63,6 +80,30 @@ def _all() -> tuple[Measure, ...]:
         measure("server.aborted", "count", "connections that ended by a reset, as the server saw them"),
         measure("server.cpu", "ns", "CPU time of the server's processes, user and system"),
         measure("server.cpu_per_message", "ns", "CPU time of the server's processes for each message it handled"),
+        measure("server.load_cpu", "ns", "CPU time of the server in the load phases alone"),
+        measure("server.load_cpu_per_message", "ns", "the same for each message answered in them"),
+        measure("server.load_rate", "per_s", "messages answered a second in the load phases"),
+        measure(
+            "server.idle_cpu", "ratio", "share of one core that the server used in the hold phases: 1 is a whole core"
+        ),
+        measure(
+            "server.syscalls_per_message", "ratio", "system calls of the server in the load phases for each message"
+        ),
+        measure(
+            "server.syscalls_per_message.*", "ratio", "those of one name, e.g. `server.syscalls_per_message.recvfrom`"
+        ),
+        measure(
+            "server.switches_per_message", "ratio", "times the server gave its processor up to wait, for each message"
+        ),
+        measure("server.packets_per_message", "ratio", "packets captured at the server in the load phases, a message"),
+        measure(
+            "server.memory_per_connection",
+            "bytes",
+            "memory of the server's processes that each silent connection added",
+        ),
+        measure("server.threads_peak", "count", "most threads of the server's processes at the end of a phase"),
+        measure("server.processes_peak", "count", "most processes of the server at the end of a phase"),
+        measure("server.descriptors_peak", "count", "most descriptors of the server's processes at the end of a phase"),
         measure("server.*", "count", "any other number in the server's result, e.g. `server.accept_errors`"),
         measure("capture.packets", "count", "packets in the capture file"),
         measure("capture.dropped", "count", "packets the recorder lost, by the kernel's count"),

@@ -17,6 +17,7 @@ import polars as pl
 from lab.analysis import analyze, write_parquet
 from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.analysis.script_tables import script_tables
+from lab.analysis.usage_tables import usage_tables
 from lab.report.html import write_report
 from lab.report.text import summary_text
 from lab.verdict import judge
@@ -45,7 +46,7 @@ def make_tables(folder: Path, say: Callable[[str], None]) -> None:
     for part_folder in tables.glob(".*/"):
         part_folder.rmdir()
     _latency_tables(folder)
-    for name, frame in script_tables(folder).items():
+    for name, frame in (script_tables(folder) | usage_tables(folder)).items():
         frame.write_parquet(tables / f"{name}.parquet")
 
 

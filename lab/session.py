@@ -45,6 +45,8 @@ QUIET_INTERVAL_S = 0.1
 """The kernel's counters must not move for this long before the captures are stopped."""
 QUIET_TIMEOUT_S = 5.0
 """A network that is not quiet by then (retransmissions into nowhere) is stopped all the same; the verdict sees it."""
+USAGE_TIMEOUT_S = 5.0
+"""A server that does not say what it has used by then computes without end; the phase after goes on without."""
 SUBNET_TRIES = 8
 
 DRIVERS = ("fleet", "actor", "crafter")
@@ -63,6 +65,7 @@ class _Heard:
     phases_ended: int = 0
     counters: list[dict[str, Any]] = field(default_factory=list)
     usages: list[dict[str, Any]] = field(default_factory=list)
+    """Answers to what it has used so far; `reading` i was asked before phase i, and i + 1 after it."""
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Steps of a script that have begun or ended, by their place in it."""
     exit_code: int | None = None
@@ -81,6 +84,8 @@ class Session:
         self.topology: Topology | None = None
         self._heard: dict[str, _Heard] = defaultdict(_Heard)
         self._logs: dict[str, Any] = {}
+        self._reading = 0
+        """Which reading of what servers have used was asked for last."""
         self._running: set[str] = set()
         """Programs that were started, here or by the process that left this lab up."""
 
@@ -176,7 +181,7 @@ class Session:
         scenario = self.loaded.scenario
         phases = iter(range(len(scenario.fleet.phases)) if scenario.fleet is not None else ())
         script = turns(scenario)
-        self._usage()
+        self._usage(0)
         for number, turn in enumerate(script):
             if turn.program is None:
                 self._phase(next(phases))
@@ -210,7 +215,7 @@ class Session:
             f"the end of phase {index + 1} ({phases[index].phase})",
             may_end=True,
         )
-        self._usage()
+        self._usage(index + 1)
 
     def _turn(self, program: str, turn: Turn) -> bool:
         """Let one program make its next steps; False when a step, here or in the background, was not as written."""
@@ -228,11 +233,23 @@ class Session:
         )
         return not wrong()
 
-    def _usage(self) -> None:
-        """Ask each server what it has used so far; the answers come as events and stay in the run folder."""
+    def _usage(self, reading: int) -> None:
+        """Ask each server what it has used so far, and wait for the answer: the next phase must not be in it."""
         assert self.topology is not None
-        for program in self.topology.of_role("server"):
-            self.engine.signal(program.name, "USR2")
+        self._reading = reading
+        servers = {p.name for p in self.topology.of_role("server")}
+        for name in servers:
+            self.engine.signal(name, "USR2")
+        deadline = time.monotonic() + USAGE_TIMEOUT_S
+        while time.monotonic() < deadline:
+            servers -= {n for n in servers if any(u["reading"] == reading for u in self._heard[n].usages)}
+            servers -= {n for n in servers if self._heard[n].exit_code is not None}
+            if not servers:
+                return
+            news = self.engine.next_news(0.1)
+            if news is not None:
+                self._hear(news)
+        self.progress.say(f"no answer within {USAGE_TIMEOUT_S:g} s to what was used: {', '.join(sorted(servers))}")
 
     def _stop_programs(self) -> None:
         assert self.topology is not None
@@ -376,7 +393,7 @@ class Session:
         elif kind == "counters":
             heard.counters.append(event)
         elif kind == "usage":
-            heard.usages.append(event)
+            heard.usages.append({**event, "reading": self._reading})
         elif kind == "step":
             heard.steps[int(event["index"])] = event
         elif kind == "phase" and event.get("state") == "end":

@@ -153,6 +153,7 @@ def observe(what: str, at: str, evidence: Evidence) -> Observation:
         "counters": _counters,
         "latency": _latency,
         "script": _script,
+        "usage": _usage,
     }[measure.source]
     return source(what, at, evidence)
 
@@ -211,6 +212,13 @@ def _server(what: str, _at: str, evidence: Evidence) -> Observation:
     if name not in result:
         return Observation(value=None, evidence=f"{file} does not tell `{name}`")
     return Observation(value=result[name], evidence=f"{file}, {name}")
+
+
+def _usage(what: str, at: str, evidence: Evidence) -> Observation:
+    # Imported here because these measures stand in a file of their own and give what this one defines.
+    from lab.verdict.usage import observe_usage
+
+    return observe_usage(what, at, evidence)
 
 
 def _capture(what: str, at: str, evidence: Evidence) -> Observation:

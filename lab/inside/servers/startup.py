@@ -29,9 +29,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lab.inside import lifecycle
+from lab.inside.counters import parse_sockstat
 from lab.inside.framing import FramingError
 from lab.inside.libc_calls import CallCounter, count_calls, syscall_counts
 from lab.inside.servers.children import MOST_CHILDREN, Children, usage_with
@@ -243,7 +245,9 @@ class Server:
         """What this process and its children have used so far, their system calls and messages too."""
         total = self.tally.total()
         counts = {"accepted": total.accepted, "messages": total.messages}
-        return {**usage_with(self.children.pids), **counts, "syscalls": syscall_counts(self.call_counter)}
+        sockets = parse_sockstat(Path("/proc/self/net/sockstat").read_text())
+        calls = syscall_counts(self.call_counter)
+        return {**usage_with(self.children.pids), **counts, "sockstat": sockets, "syscalls": calls}
 
     def tell(self) -> None:
         """Report the counts so far: a child on its row of the board, the others as a `progress` event."""
