@@ -46,7 +46,8 @@ def script_contradictions(scenario: Scenario, hosts: set[str]) -> Iterator[Contr
         if isinstance(step, RunPhase):
             yield from _phase(scenario, index)
             continue
-        for key, name in (("at", step.at), ("to", getattr(step, "to", None))):
+        for key in ("at", "to", "via"):
+            name = getattr(step, key, None)
             if name is not None and name not in hosts:
                 yield Contradiction(path=(*path, key), what=f"no such host, got {name!r}; allowed: {', '.join(hosts)}")
         if isinstance(step, SocketStep):

@@ -205,6 +205,14 @@ class Mend(Step):
     to: Name
 
 
+class Route(Step):
+    """From now on this host sends what is meant for the other by way of a third, which must be on a network with it."""
+
+    do: Literal["route"]
+    to: Name
+    via: Name
+
+
 class Endpoint(Step):
     """An end of a connection whose segments are made by hand, at an address that no kernel owns: nothing answers there
     but the script."""
@@ -261,7 +269,8 @@ class RunPhase(Part):
 
 CRAFTED = (Endpoint, Craft, AwaitSegment, Flood)
 """Steps on hand-made segments."""
-CUTTING = (Cut, Mend)
+ADMINISTERING = (Cut, Mend, Route)
+"""Steps that change the host's network configuration."""
 
 AnyStep = Annotated[
     Annotated[Listen, Tag("do:listen")]
@@ -279,6 +288,7 @@ AnyStep = Annotated[
     | Annotated[Join, Tag("do:join")]
     | Annotated[Cut, Tag("do:cut")]
     | Annotated[Mend, Tag("do:mend")]
+    | Annotated[Route, Tag("do:route")]
     | Annotated[Endpoint, Tag("do:endpoint")]
     | Annotated[Craft, Tag("do:craft")]
     | Annotated[AwaitSegment, Tag("do:await-segment")]

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from lab.scenario.schema import Scenario
-from lab.scenario.script import CRAFTED, CUTTING, AnyStep, Pause, RunPhase
+from lab.scenario.script import ADMINISTERING, CRAFTED, AnyStep, Pause, Route, RunPhase
 from lab.topology import Host, Interface, Network, Program
 
 TURN_GRACE_NS = 30_000_000_000
@@ -100,14 +100,14 @@ def script_programs(
         if role == "crafter":
             address, interface = crafted[name]
             plan |= {"interface": interface.name, "address": address, "seed": scenario.seed}
-        cuts = role == "actor" and any(isinstance(s, CUTTING) and s.at == name for s in scenario.script)
+        administers = role == "actor" and any(isinstance(s, ADMINISTERING) and s.at == name for s in scenario.script)
         yield Program(
             host=name,
             role=role,
             module=f"lab.inside.script.{role}",
             arguments=("--plan", json.dumps(plan)),
             image="capture" if role == "crafter" else "host",
-            capabilities=("NET_RAW",) if role == "crafter" else ("NET_ADMIN",) if cuts else (),
+            capabilities=("NET_RAW",) if role == "crafter" else ("NET_ADMIN",) if administers else (),
         )
 
 
@@ -119,4 +119,6 @@ def _planned(
     to = plan.get("to")
     if isinstance(to, str) and not isinstance(step, RunPhase):
         plan["address"] = crafted[to][0] if to in crafted else hosts[step.at].route_to(hosts[to])[1]
+    if isinstance(step, Route):
+        plan["gateway"] = hosts[step.at].route_to(hosts[step.via])[1]
     return plan

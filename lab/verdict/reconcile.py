@@ -2,8 +2,9 @@
 
 The kernel counts every TCP segment that it gets from IP (`Tcp.InSegs`), every one that it sends for the first time
 (`Tcp.OutSegs`) and every one that it sends again (`Tcp.RetransSegs`; a SYN-ACK sent again counts in both, the SYN-ACK
-of a simultaneous open in neither: it is the SYN once more, with an ACK), in each network stack apart. A recorder on all interfaces of that stack must have seen the same number; how this was found out
-stands in `lab/inside/counters.py`.
+of a simultaneous open in neither: it is the SYN once more, with an ACK), in each network stack apart. A recorder on all
+interfaces of that stack must have seen the same number; how this was found out stands in `lab/inside/counters.py`.
+
 Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed, so the
 two counts cover the same segments. Where they differ, either the recorder lost packets that nobody reported, or the
 filter kept some out; then the capture proves no absence.

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.inside import lifecycle
-from lab.inside.script import calls, neighbours
+from lab.inside.script import calls, neighbours, routes
 from lab.inside.script.calls import Deadline, Held
 from lab.inside.script.kernel_sockets import KernelSocket, find_socket, read_sockets
 from lab.inside.script.tcp_info import read_tcp_info
@@ -65,6 +65,7 @@ class Actor:
             "mend": lambda step, _: self._plain(
                 neighbours.mend, step["address"], neighbours.interface_towards(step["address"])
             ),
+            "route": lambda step, _: self._plain(routes.add_route, step["address"], step["gateway"]),
         }
 
     def perform(self, step: Step) -> bool:

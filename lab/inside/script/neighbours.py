@@ -15,12 +15,12 @@ import fcntl
 import socket
 import struct
 
+from lab.inside.script.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, attribute, request
+
 NOWHERE = bytes.fromhex("0180c2000001")
 
-# linux/rtnetlink.h, linux/netlink.h, linux/neighbour.h
+# linux/rtnetlink.h, linux/neighbour.h
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x400
-NLMSG_ERROR = 2
 NUD_PERMANENT = 0x80
 NDA_DST, NDA_LLADDR = 1, 2
 _NDMSG = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
@@ -28,13 +28,15 @@ _NDMSG = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
 
 def cut(address: str, interface: str) -> None:
     """Lose everything this host sends to `address` through `interface`. Raises OSError."""
-    attributes = _attribute(NDA_DST, socket.inet_aton(address)) + _attribute(NDA_LLADDR, NOWHERE)
-    _request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, interface, NUD_PERMANENT, attributes)
+    attributes = attribute(NDA_DST, socket.inet_aton(address)) + attribute(NDA_LLADDR, NOWHERE)
+    entry = _NDMSG.pack(socket.AF_INET, socket.if_nametoindex(interface), NUD_PERMANENT, 0, 0)
+    request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry + attributes)
 
 
 def mend(address: str, interface: str) -> None:
     """End `cut`. Raises OSError, ENOENT if nothing was cut."""
-    _request(RTM_DELNEIGH, 0, interface, 0, _attribute(NDA_DST, socket.inet_aton(address)))
+    entry = _NDMSG.pack(socket.AF_INET, socket.if_nametoindex(interface), 0, 0, 0)
+    request(RTM_DELNEIGH, 0, entry + attribute(NDA_DST, socket.inet_aton(address)))
 
 
 def interface_towards(address: str) -> str:
@@ -55,19 +57,3 @@ def _address_of(interface: str, any_socket: socket.socket) -> str | None:
     except OSError:  # it has no IPv4 address
         return None
     return socket.inet_ntoa(answer[20:24])
-
-
-def _attribute(kind: int, payload: bytes) -> bytes:
-    length = 4 + len(payload)
-    return struct.pack("=HH", length, kind) + payload + bytes(-length % 4)
-
-
-def _request(message_type: int, flags: int, interface: str, state: int, attributes: bytes) -> None:
-    body = _NDMSG.pack(socket.AF_INET, socket.if_nametoindex(interface), state, 0, 0) + attributes
-    header = struct.pack("=IHHII", 16 + len(body), message_type, NLM_F_REQUEST | NLM_F_ACK | flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.sendto(header + body, (0, 0))
-        answer = netlink.recv(4096)
-    error = -int(struct.unpack_from("=i", answer, 16)[0])
-    if error:
-        raise OSError(error, f"neighbour entry on {interface}")
