@@ -39,8 +39,8 @@ class Model:
     at_once: Literal["one", "pool", "all"] = "all"
     """Whom it serves at the same time: one client, as many as the pool has members, or everybody."""
     cannot: frozenset[str] = frozenset()
-    """What its mechanism cannot do, by name: `idle` (it burns a core while nobody speaks), `half-close` (an answer that is
-    still due when the client's FIN arrives is lost), `wait-for-descriptors` (out of descriptors it closes new clients)."""
+    """What its mechanism cannot do, by name: `idle` (it burns a core while nobody speaks), `half-close` (an answer
+    due when the client's FIN arrives is lost), `wait-for-descriptors` (without any left it closes new clients)."""
     descriptors_each: int = 1
     """Descriptors a connection costs the accepting process; 0 where a child holds it."""
 

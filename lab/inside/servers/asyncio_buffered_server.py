@@ -23,7 +23,7 @@ import asyncio
 import socket
 
 from lab.inside.servers.asyncio_protocol_server import Client
-from lab.inside.servers.asyncio_stop import until_stopped
+from lab.inside.servers.asyncio_stop import ACCEPTS_A_TURN, until_stopped
 from lab.inside.servers.startup import Server, run
 
 
@@ -38,7 +38,7 @@ async def main(server: Server, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     buffer = memoryview(bytearray(server.settings.recv_size))
     factory = lambda: BufferedClient(server, buffer)  # noqa: E731  a factory is all the loop wants
-    accepting = await loop.create_server(factory, sock=listener, backlog=server.settings.backlog)
+    accepting = await loop.create_server(factory, sock=listener, backlog=ACCEPTS_A_TURN)
     await until_stopped(server, listener, accepting)
 
 

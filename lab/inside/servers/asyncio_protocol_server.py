@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from lab.inside.framing import FramingError
-from lab.inside.servers.asyncio_stop import until_stopped
+from lab.inside.servers.asyncio_stop import ACCEPTS_A_TURN, until_stopped
 from lab.inside.servers.startup import Server, run
 
 
@@ -41,7 +41,7 @@ async def main(server: Server, listener: socket.socket) -> None:
     """Make a protocol object per connection, until the stop."""
     listener.setblocking(False)
     loop = asyncio.get_running_loop()
-    accepting = await loop.create_server(lambda: Client(server), sock=listener, backlog=server.settings.backlog)
+    accepting = await loop.create_server(lambda: Client(server), sock=listener, backlog=ACCEPTS_A_TURN)
     await until_stopped(server, listener, accepting)
 
 

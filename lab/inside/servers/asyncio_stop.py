@@ -8,10 +8,17 @@ from typing import Any
 
 from lab.inside.servers.startup import WANT, Server, readable
 
+ACCEPTS_A_TURN = 64
+"""What servers on asyncio give the loop as `backlog`. The loop makes two things of that number: the length of the
+accept queue, and how often it calls accept in one turn. And when accept fails with EMFILE it goes on to call it that
+often, with an error reported and a timer set each time (seen in 3.11 and 3.12). So it gets a small one, and
+`until_stopped` sets the queue's true length by another listen(2)."""
+
 
 async def until_stopped(server: Server, listener: socket.socket, accepting: asyncio.AbstractServer) -> None:
     """Let `accepting` serve until the stop; then empty the accept queue, end every input, and wait for the last
     close."""
+    listener.listen(server.settings.backlog)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # asyncio's loop sleeps in epoll_wait and hears of a signal through this descriptor; uvloop brings one of its own.

@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from lab.inside.servers.asyncio_stop import until_stopped
+from lab.inside.servers.asyncio_stop import ACCEPTS_A_TURN, until_stopped
 from lab.inside.servers.startup import ENDED, Server, run
 
 
@@ -44,7 +44,7 @@ async def main(server: Server, listener: socket.socket) -> None:
         server.count.opened()
         await talk(server, reader, writer)
 
-    accepting = await asyncio.start_server(client, sock=listener, backlog=server.settings.backlog)
+    accepting = await asyncio.start_server(client, sock=listener, backlog=ACCEPTS_A_TURN)
     await until_stopped(server, listener, accepting)
 
 

@@ -58,6 +58,8 @@ class Settings:
     recv_size: int
     """Bytes one recv may bring."""
     socket_options: tuple[tuple[str, int], ...]
+    progress_s: float
+    """Seconds between two looks at the counters, each a `progress` event if something changed."""
     drain_s: float
     """Seconds from the stop until connections that will not end are cut."""
 
@@ -87,10 +89,15 @@ def read_settings(name: str, argv: list[str]) -> Settings:
         "--set-option", action="append", default=[], metavar="NAME=VALUE", help=", ".join(SOCKET_OPTIONS)
     )
     parser.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="time the stop may take")
+    parser.add_argument(
+        "--progress", type=float, default=0.5, metavar="SECONDS", help="time between two progress events"
+    )
     given = parser.parse_args(argv)
 
     if given.workers < 1 or (given.workers > 1 and model.scale != "workers"):
         parser.error(f"--workers: {model.name} runs as it is; 1 is allowed, got {given.workers}")
+    if given.progress <= 0 or given.drain < 0:
+        parser.error(f"--progress, --drain: a positive time is allowed, got {given.progress} and {given.drain}")
     if given.pool < 1:
         parser.error(f"--pool: at least 1 is allowed, got {given.pool}")
     if given.recv_size < 1:
@@ -109,6 +116,7 @@ def read_settings(name: str, argv: list[str]) -> Settings:
             framing=parse_framing(given.framing),
             recv_size=given.recv_size,
             socket_options=tuple(_socket_option(text) for text in given.set_option),
+            progress_s=given.progress,
             drain_s=given.drain,
         )
         _check_answer_fits(settings)

@@ -22,7 +22,7 @@ import contextlib
 import socket
 from typing import Any
 
-from lab.inside.servers.asyncio_stop import count_accept_failure
+from lab.inside.servers.asyncio_stop import ACCEPTS_A_TURN, count_accept_failure
 from lab.inside.servers.startup import Server, readable, run
 
 A_DAY_S = 86_400
@@ -76,7 +76,7 @@ async def main(server: Server, listener: socket.socket) -> None:
 
     app.add_route(message, "/", methods=["POST"], name="root", unquote=False)
     listener.setblocking(False)
-    accepting = await app.create_server(sock=listener, protocol=Counted, backlog=server.settings.backlog)
+    accepting = await app.create_server(sock=listener, protocol=Counted, backlog=ACCEPTS_A_TURN)
     assert accepting is not None
     await accepting.startup()
     await accepting.before_start()
@@ -87,6 +87,7 @@ async def main(server: Server, listener: socket.socket) -> None:
 
 async def until_stopped(server: Server, listener: socket.socket, accepting: Any) -> None:
     """Serve until the stop; then empty the accept queue, and close every connection once it is idle."""
+    listener.listen(server.settings.backlog)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_reader(server.signals.wakeup_fd, server.signals.clear_wakeup)

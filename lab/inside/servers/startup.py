@@ -41,7 +41,6 @@ from lab.inside.servers.conversation import Conversation, Conversations, Service
 from lab.inside.servers.counters import Board, Counters, Tally
 from lab.inside.servers.options import Settings, open_listeners, read_settings
 
-PROGRESS_S = 0.5
 CUT_GRACE_S = 1.5
 """Seconds between cutting what did not drain and leaving without it."""
 ACCEPT_PAUSE_S = 0.05
@@ -88,7 +87,7 @@ class Server:
         self.signals = lifecycle.Signals(on_stop=self._stop)
         signal.signal(signal.SIGUSR2, lambda _signal, _frame: self._tell_usage())
         signal.signal(signal.SIGALRM, lambda _signal, _frame: self._tick())
-        signal.setitimer(signal.ITIMER_REAL, PROGRESS_S, PROGRESS_S)
+        signal.setitimer(signal.ITIMER_REAL, self.settings.progress_s, self.settings.progress_s)
 
     # --- connections ---
 
@@ -203,7 +202,7 @@ class Server:
             self.on_stop()
 
     def _tick(self) -> None:
-        """Twice a second: tell, and hold the drain to its time."""
+        """Twice a second, unless `--progress` says otherwise: tell, and hold the drain to its time."""
         self.tell()
         over_s = time.monotonic() - self.stop_arrived_s - self.settings.drain_s
         if self.stopping and over_s > 0 and not self.cut:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lab.inside.servers.startup import ACCEPT_PAUSE_S, WANT, Server, readable
@@ -12,19 +13,27 @@ if TYPE_CHECKING:
     from tornado.tcpserver import TCPServer
 
 
-async def until_stopped(server: Server, listener: socket.socket, frame: TCPServer, streams: set[Any]) -> None:
-    """Let `frame` serve `streams` until the stop; then empty the accept queue, and close each one once it is quiet."""
+async def until_stopped(
+    server: Server, listener: socket.socket, make_frame: Callable[[], TCPServer], streams: set[Any]
+) -> None:
+    """Let a frame serve `streams` until the stop; then empty the accept queue, and close each one once it is quiet."""
     listener.setblocking(False)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    frame = make_frame()
 
     def resume() -> None:
-        # A duplicate: `TCPServer.stop` closes what it was given, and the queue must survive a pause.
+        nonlocal frame
+        # A duplicate: `TCPServer.stop` closes what it was given, and the queue must survive a pause. And a new frame:
+        # one that was stopped ignores a second stop.
         try:
-            frame.add_socket(listener.dup())
+            duplicate = listener.dup()
         except OSError as error:
             server.accept_failed(error)
             loop.call_later(ACCEPT_PAUSE_S, resume)
+            return
+        frame = make_frame()
+        frame.add_socket(duplicate)
 
     def failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # tornado lets accept's EMFILE escape into the loop, and the listener stays readable: a busy loop.

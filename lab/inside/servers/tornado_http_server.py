@@ -74,7 +74,7 @@ async def main(server: Server, listener: socket.socket) -> None:
             super().on_close(server_conn)
 
     application = Application([("/.*", Message)], log_function=lambda _handler: None)
-    await until_stopped(server, listener, Counted(application, idle_connection_timeout=1e9), streams)
+    await until_stopped(server, listener, lambda: Counted(application, idle_connection_timeout=1e9), streams)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ async def main(server: Server, listener: socket.socket) -> None:
             streams.discard(stream)
             server.count.closed += 1
 
-    await until_stopped(server, listener, Lines(), streams)
+    await until_stopped(server, listener, Lines, streams)
 
 
 async def talk(server: Server, stream: Any) -> None:
