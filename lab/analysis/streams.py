@@ -194,6 +194,7 @@ def count_class(state, packet, connection, me, peer, segment, length, from_high)
     packet.segment_class = kind
     if kind == NEW:
         me.new += 1
+        me.acked_keep_alive = 1
         if not me.timing and not me.recovering:
             me.timing = 1
             me.timed_end = me.end
@@ -288,7 +289,7 @@ def note_acknowledgement(state, packet, connection, me, peer, segment, sacks, fr
             peer.recovering = 0
         note_gap(state, connection, peer, segment.ack, from_high)
     elif progress == 0 and bare:
-        if (peer.keep_alives or peer.probes) and not peer.acked_keep_alive and segment.ack == np.int64(peer.end):
+        if (peer.keep_alives or peer.probes) and not peer.acked_keep_alive:
             peer.acked_keep_alive = 1
             packet.marks |= KEEP_ALIVE_ACK
         else:
