@@ -7,9 +7,8 @@ all that is wrong, in the order of the file. Nothing is guessed and nothing is d
 from __future__ import annotations
 
 import difflib
-import re
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from pydantic_core import ErrorDetails
 
 from lab.errors import Problem, ScenarioInvalid
 from lab.scenario.check import contradictions
+from lab.scenario.check_matrix import matrix_contradictions
+from lab.scenario.matrix import BadKey, Cell, cells, parse_path
 from lab.scenario.part import PHASE_TAG, STEP_TAG, TAGS
 from lab.scenario.schema import Scenario
 from lab.scenario.yaml_positions import Document, dotted, read_yaml
@@ -68,7 +69,7 @@ def _apply(document: Document, overrides: Sequence[str], file: str) -> dict[KeyP
     problems: list[Problem] = []
     for override in overrides:
         text, equals, value_text = override.partition("=")
-        path = _parse_path(text.strip())
+        path = parse_path(text.strip())
         if not equals or not path:
             what = f"not an override, got {override!r}; write path=value, e.g. fleet.connections=200"
             problems.append(Problem(file=file, line=1, key=f"--set {override}", what=what))
@@ -107,18 +108,6 @@ def _apply(document: Document, overrides: Sequence[str], file: str) -> dict[KeyP
     return origins
 
 
-def _parse_path(text: str) -> KeyPath:
-    """`fleet.phases[2].duration` -> ("fleet", "phases", 2, "duration"); also `fleet.phases.2`; sysctls keep dots.
-
-    A sysctl's name has dots of its own: everything after `sysctls.` is one key.
-    """
-    head, sysctls, name = text.partition(".sysctls.")
-    parts: list[str | int] = []
-    for piece in re.findall(r"[^.\[\]]+", head):
-        parts.append(int(piece) if piece.isdigit() else piece)
-    return (*parts, "sysctls", name) if sysctls else tuple(parts)
-
-
 def _validate(document: Document, file: str, origins: dict[KeyPath, str]) -> Scenario:
     def problem(path: KeyPath, what: str, hint: str | None) -> Problem:
         for set_path, override in origins.items():
@@ -132,9 +121,44 @@ def _validate(document: Document, file: str, origins: dict[KeyPath, str]) -> Sce
         problems = [problem(*_explain(details)) for details in error.errors(include_url=False)]
         raise ScenarioInvalid(*sorted(problems, key=lambda p: p.line)) from None
     found = [problem(c.path, c.what, c.hint) for c in contradictions(scenario)]
+    if not found:
+        found = list(_series_problems(document.data, scenario, problem))
     if found:
         raise ScenarioInvalid(*sorted(found, key=lambda p: p.line))
     return scenario
+
+
+def _series_problems(data: dict[str, Any], scenario: Scenario, problem: Callable[..., Problem]) -> Iterator[Problem]:
+    """Yield what is wrong with the cells of a series: each must be a valid scenario."""
+    try:
+        found = cells(data)
+    except BadKey as error:
+        yield problem(error.place, str(error), None)
+        return
+    for contradiction in matrix_contradictions(scenario, found):
+        yield problem(contradiction.path, contradiction.what, contradiction.hint)
+    told: set[str] = set()
+    for cell in found if scenario.matrix else ():
+        for path, what, hint in _cell_problems(cell):
+            text = f"{dotted(path)}: {what}"
+            if text not in told:
+                told.add(text)
+                place = next((one for one in cell.places if one[1] == dotted(path)), cell.places[0])
+                yield problem(place, f"in cell {cell.name}: {text}", hint)
+
+
+def _cell_problems(cell: Cell) -> Iterator[tuple[KeyPath, str, str | None]]:
+    try:
+        scenario = Scenario.model_validate(cell.data)
+    except ValidationError as error:
+        yield from (_explain(details) for details in error.errors(include_url=False))
+        return
+    yield from ((c.path, c.what, c.hint) for c in contradictions(scenario))
+
+
+def load_cell(loaded: Loaded, cell: Cell) -> Loaded:
+    """Return one cell of a loaded series as a scenario of its own, under the series' name."""
+    return Loaded(name=loaded.name, file=loaded.file, scenario=Scenario.model_validate(cell.data), data=dict(cell.data))
 
 
 def _explain(details: ErrorDetails) -> tuple[KeyPath, str, str | None]:

@@ -240,6 +240,25 @@ class Expectation(Part):
     """Why it must be so."""
 
 
+MatrixValue = int | float | str | bool | dict[str, int | float | str | bool]
+
+
+class Comparison(Part):
+    """Two cells of a series, or two groups of them: how many times as large the one's median is as the other's."""
+
+    what: str
+    """A measure."""
+    of: dict[str, int | float | str | bool] = Field(min_length=1)
+    """Values that name the cells on the one side, as the matrix writes them: `{server.model: poll}`."""
+    over: dict[str, int | float | str | bool] = Field(min_length=1)
+    """The same of the other side."""
+    at_least: float | None = None
+    """Times as large, at least."""
+    at_most: float | None = None
+    because: str | None = None
+    """Why it must be so."""
+
+
 class Scenario(Part):
     """One lab session: hosts, a server and a fleet or a script, captures, and what must be true at the end."""
 
@@ -256,3 +275,14 @@ class Scenario(Part):
     """Socket calls on several hosts in one order: instead of a server and a fleet, or beside them."""
     capture: list[Capture] = Field(default_factory=list)
     expect: list[Expectation] = Field(default_factory=list)
+    matrix: dict[str, list[MatrixValue]] = Field(default_factory=dict)
+    """Keys of this scenario, each with the values it takes: a run for every combination, e.g.
+    `server.model: [poll, epoll]`. A value that is a mapping sets several keys at once."""
+    exclude: list[dict[str, int | float | str | bool]] = Field(default_factory=list)
+    """Combinations of the matrix to leave out, each by some of its values."""
+    repeats: int = Field(default=1, ge=1, le=50)
+    """How often each combination runs; repeats are interleaved: A B C, C B A, ..."""
+    columns: list[str] = Field(default_factory=list)
+    """Measures that the table of a series shows; default: rate, CPU, system calls, latency and memory."""
+    compare: list[Comparison] = Field(default_factory=list)
+    """What must be true between the cells of a series."""
