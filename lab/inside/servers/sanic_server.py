@@ -101,7 +101,7 @@ async def until_stopped(server: Server, listener: socket.socket, accepting: Any)
         # The end of input is not announced: sanic would close without the answers that are still due.
         for connection in list(accepting.connections):
             with contextlib.suppress(AttributeError, ValueError):  # it has closed by itself this moment
-                if not readable(connection.transport.get_extra_info("socket")):
+                if not connection.recv_buffer and not readable(connection.transport.get_extra_info("socket")):
                     connection.close_if_idle()
         await asyncio.sleep(0.005)
 
