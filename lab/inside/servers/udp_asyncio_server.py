@@ -7,9 +7,8 @@
 for the next turn of the loop. So each datagram costs an epoll_wait too: UDP is where asyncio is dearest, compared
 with a plain loop.
 
-**Sending.** `transport.sendto` tries at once and keeps what finds no room; `pause_writing` would tell, and here says
-to drop no answer but to receive no more is not possible with datagram transports: the kernel's receive buffer
-overflows instead.
+**Sending.** `transport.sendto` tries at once and keeps in memory what finds no room. A datagram transport cannot be
+told to receive no more meanwhile, so there is no back-pressure here: what is kept grows with the burst.
 
 **Where it breaks.** As all event loops; and at high datagram rates before the others.
 
