@@ -1,4 +1,4 @@
-"""What holds for any connection: how a stream is cut, where its numbers start, which end is which, change nothing else."""
+"""What holds for any connection: how it is cut, where its numbers start, which end is which, change nothing else."""
 
 from __future__ import annotations
 

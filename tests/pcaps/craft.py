@@ -31,13 +31,13 @@ def write_pcap(path: Path, frames: list[tuple[int, bytes]], *, linktype: int = 1
     """Write frames (ns, bytes) as a classic pcap in either byte order and resolution, cut at `snaplen`."""
     order = ">" if big_endian else "<"
     magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
-    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen, linktype)
+    out = [struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen, linktype)]
     for t_ns, data in frames:
         seconds, fraction = divmod(t_ns, 1_000_000_000)
         fraction = fraction if nanoseconds else fraction // 1000
         kept = data[:snaplen]
-        out += struct.pack(order + "IIII", seconds, fraction, len(kept), len(data)) + kept
-    path.write_bytes(out)
+        out += (struct.pack(order + "IIII", seconds, fraction, len(kept), len(data)), kept)
+    path.write_bytes(b"".join(out))
 
 
 class Ladder:
