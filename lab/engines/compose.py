@@ -25,6 +25,7 @@ from pathlib import Path
 import docker
 import yaml
 from docker.errors import APIError
+from requests.exceptions import RequestException
 
 from lab.engines import Leftover, News, Say, SubnetTaken, child, compose_file, docker_facts, docker_resources, labels
 from lab.engines.container_files import collect
@@ -273,11 +274,16 @@ class ComposeEngine:
     def down(self) -> None:
         if self._run_id is None:
             return
-        remains = self._remove_until_none(self._run_id)
-        if self._disturbed:
-            time.sleep(LATE_S)
+        try:
             remains = self._remove_until_none(self._run_id)
-            self._disturbed = False
+            if self._disturbed:
+                time.sleep(LATE_S)
+                remains = self._remove_until_none(self._run_id)
+                self._disturbed = False
+        except (APIError, RequestException) as error:
+            raise TeardownIncomplete(
+                f"compose: the engine does not answer: {error}", hint="once it runs again, `lab clean` removes the rest"
+            ) from error
         self._news.close()
         self._containers.clear()
         self._started.clear()

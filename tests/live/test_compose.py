@@ -292,6 +292,24 @@ def test_a_runs_file_works_by_hand_and_its_down_removes_what_the_lab_made(
     assert names_of(api, run_id) == set()
 
 
+@pytest.mark.parametrize("words", COMPOSE_BY_HAND, ids=" ".join)
+def test_the_smallest_lab_runs_to_its_end_by_hand(api: docker.APIClient, run_id: str, words: tuple[str, ...]) -> None:
+    try:
+        subprocess.run([*words, "version"], capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip(f"{' '.join(words)} is missing")
+    for image in ensure_images(api, ["host", "capture"], lambda _: None).values():
+        api.tag(image.tag, f"wirelab/{image.name}", "latest")
+    by_hand = [*words, "-p", run_id, "-f", str(ROOT / "docker-compose.yml")]
+    try:
+        to_the_end = ["up", "--abort-on-container-exit", "--exit-code-from", "client.fleet"]
+        ran = subprocess.run([*by_hand, *to_the_end], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
+        assert '"opened":100' in ran.stdout
+    finally:
+        subprocess.run([*by_hand, "down", "-v", "-t", "1"], check=True, capture_output=True)
+
+
 # ---- the end
 
 
