@@ -153,7 +153,7 @@ def test_a_client_that_does_not_read_is_not_read_from(server: ServerProcess) -> 
         frame = client.framing.encode(message)
         stream = memoryview(frame * 128)  # 32 MiB: more than all socket buffers on the way can hold
         pushed = 0
-        client.socket.settimeout(0.2)
+        client.socket.settimeout(0.1)
         with contextlib.suppress(TimeoutError):
             while pushed < len(stream):
                 pushed += client.socket.send(stream[pushed : pushed + 65536])
