@@ -19,15 +19,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
 
-from lab import units
-from lab.engines import Engine, News, SubnetTaken
+from lab.engines import Engine, SubnetTaken
 from lab.errors import LabError, RunFailed
+from lab.hearing import Hearing
 from lab.manifest import write_manifest
 from lab.progress import Progress
 from lab.scenario.load import Loaded
@@ -55,23 +52,6 @@ DRIVERS = ("fleet", "actor", "crafter")
 QUIET_COUNTERS = ("Tcp.InSegs", "Tcp.OutSegs", "Udp.InDatagrams", "Udp.OutDatagrams")
 
 
-@dataclass(kw_only=True)
-class _Heard:
-    """What one program has said so far."""
-
-    ready: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
-    progress: dict[str, Any] = field(default_factory=dict)
-    phases_ended: int = 0
-    counters: list[dict[str, Any]] = field(default_factory=list)
-    usages: list[dict[str, Any]] = field(default_factory=list)
-    """Answers to what it has used so far; `reading` i was asked before phase i, and i + 1 after it."""
-    steps: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Steps of a script that have begun or ended, by their place in it."""
-    exit_code: int | None = None
-    last_words: list[str] = field(default_factory=list)
-
-
 class Session:
     """Drives one run on one engine: `execute` does it all, `bring_up` and `bring_down` are its halves for `lab up`."""
 
@@ -82,10 +62,7 @@ class Session:
         self.progress = progress
         self.timing_s: dict[str, float] = {}
         self.topology: Topology | None = None
-        self._heard: dict[str, _Heard] = defaultdict(_Heard)
-        self._logs: dict[str, Any] = {}
-        self._reading = 0
-        """Which reading of what servers have used was asked for last."""
+        self._hearing = Hearing(engine, run, progress)
         self._running: set[str] = set()
         """Programs that were started, here or by the process that left this lab up."""
 
@@ -129,7 +106,7 @@ class Session:
             self.engine.start(programs)
             self._running = {p.name for p in (*self.topology.of_role("host"), *programs)}
             names = [p.name for p in (*self.topology.of_role("host"), *programs)]
-            self._wait(names, lambda heard: heard.ready is not None, READY_TIMEOUT_S, "ready")
+            self._hearing.wait(names, lambda heard: heard.ready is not None, READY_TIMEOUT_S, "ready")
             self._read_counters()
 
     def bring_down(self) -> None:
@@ -141,9 +118,7 @@ class Session:
                 self.engine.down()
         finally:
             signal.signal(signal.SIGINT, before)
-            for log in self._logs.values():
-                log.close()
-            self._logs.clear()
+            self._hearing.close()
 
     def stop_and_collect(self) -> None:
         """End the programs of a lab that `lab up` left running (all but the fleet), and take their results."""
@@ -194,10 +169,10 @@ class Session:
         for index in phases:
             self._phase(index)
         fleets = [p.name for p in self.topology.of_role("fleet")]
-        self._wait(
+        self._hearing.wait(
             fleets, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "the end of the fleet", may_end=True
         )
-        self._refuse_failures(fleets)
+        self._hearing.refuse_failures(fleets)
 
     def _phase(self, index: int) -> None:
         """Let all fleet hosts run their next phase, to its end."""
@@ -208,7 +183,7 @@ class Session:
         self.progress.stage(f"{phases[index].phase} ({index + 1} of {len(phases)})")
         for name in fleets:
             self.engine.signal(name, "USR1")
-        self._wait(
+        self._hearing.wait(
             fleets,
             lambda heard: heard.phases_ended > index,
             phase_budget_ns(self.loaded.scenario, index) / 1e9,
@@ -221,11 +196,13 @@ class Session:
         """Let one program make its next steps; False when a step, here or in the background, was not as written."""
 
         def wrong() -> bool:
-            return any(not step["as_written"] for heard in self._heard.values() for step in heard.steps.values())
+            return any(
+                not step["as_written"] for heard in self._hearing.heard.values() for step in heard.steps.values()
+            )
 
         self.engine.signal(program, "USR1")
         last = turn.steps[-1]
-        self._wait(
+        self._hearing.wait(
             [program],
             lambda heard: last in heard.steps or wrong(),
             turn.budget_ns / 1e9,
@@ -236,26 +213,24 @@ class Session:
     def _usage(self, reading: int) -> None:
         """Ask each server what it has used so far, and wait for the answer: the next phase must not be in it."""
         assert self.topology is not None
-        self._reading = reading
+        self._hearing.reading = reading
         servers = {p.name for p in self.topology.of_role("server")}
         for name in servers:
             self.engine.signal(name, "USR2")
         deadline = time.monotonic() + USAGE_TIMEOUT_S
         while time.monotonic() < deadline:
-            servers -= {n for n in servers if any(u["reading"] == reading for u in self._heard[n].usages)}
-            servers -= {n for n in servers if self._heard[n].exit_code is not None}
+            servers -= {n for n in servers if any(u["reading"] == reading for u in self._hearing.heard[n].usages)}
+            servers -= {n for n in servers if self._hearing.heard[n].exit_code is not None}
             if not servers:
                 return
-            news = self.engine.next_news(0.1)
-            if news is not None:
-                self._hear(news)
+            self._hearing.listen_once(0.1)
         self.progress.say(f"no answer within {USAGE_TIMEOUT_S:g} s to what was used: {', '.join(sorted(servers))}")
 
     def _stop_programs(self) -> None:
         assert self.topology is not None
         for role in ("fleet", "server", "capture", "actor", "crafter", "host"):
             names = [p.name for p in self.topology.of_role(role)]
-            names = [n for n in names if n in self._running and self._heard[n].exit_code is None]
+            names = [n for n in names if n in self._running and self._hearing.heard[n].exit_code is None]
             if role in ("server", "capture"):
                 # When the fleet has ended, its last FINs are still on their way: let the server see them; and let the
                 # captures see what a server that drains still sends.
@@ -263,8 +238,10 @@ class Session:
             self.progress.stage({"capture": "draining the captures"}.get(role, f"stopping {role}"))
             for name in names:
                 self.engine.signal(name, "TERM")
-            self._wait(names, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "its end", may_end=True)
-            self._refuse_failures(names)
+            self._hearing.wait(
+                names, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "its end", may_end=True
+            )
+            self._hearing.refuse_failures(names)
 
     def _wait_until_quiet(self) -> None:
         """Read the hosts' counters until no segment and no datagram moves any more."""
@@ -272,7 +249,7 @@ class Session:
         deadline = time.monotonic() + QUIET_TIMEOUT_S
         last = self._read_counters()
         while time.monotonic() < deadline:
-            self._listen(QUIET_INTERVAL_S)
+            self._hearing.listen(QUIET_INTERVAL_S)
             now = self._read_counters()
             if now == last:
                 return
@@ -282,18 +259,18 @@ class Session:
         """Have each host keeper read its kernel's counters now; return those that tell whether anything moves."""
         assert self.topology is not None
         keepers = [p.name for p in self.topology.of_role("host")]
-        before = {name: len(self._heard[name].counters) for name in keepers}
+        before = {name: len(self._hearing.heard[name].counters) for name in keepers}
         for name in keepers:
             self.engine.signal(name, "USR1")
-        self._wait(
+        self._hearing.wait(
             keepers,
             None,
             READY_TIMEOUT_S,
             "kernel counters",
-            by_name=lambda n: len(self._heard[n].counters) > before[n],
+            by_name=lambda n: len(self._hearing.heard[n].counters) > before[n],
         )
         return [
-            tuple(int(self._heard[name].counters[-1]["counters"].get(key, 0)) for key in QUIET_COUNTERS)
+            tuple(int(self._hearing.heard[name].counters[-1]["counters"].get(key, 0)) for key in QUIET_COUNTERS)
             for name in keepers
         ]
 
@@ -308,10 +285,10 @@ class Session:
             if capture.exists():
                 capture.replace(self.run.folder / "captures" / f"{host.name}.pcapng")
             heard = {
-                "counters": self._heard[f"{host.name}/host"].counters,
+                "counters": self._hearing.heard[f"{host.name}/host"].counters,
                 "usage": {
                     name: heard.usages
-                    for name, heard in self._heard.items()
+                    for name, heard in self._hearing.heard.items()
                     if name.startswith(f"{host.name}/") and heard.usages
                 },
             }
@@ -325,129 +302,6 @@ class Session:
             self._collect()
         except (LabError, OSError) as error:
             self.progress.say(f"some results could not be collected: {error}")
-
-    # --- hearing -------------------------------------------------------------------------------------------------
-
-    def _listen(self, timeout_s: float) -> None:
-        """Take in news for `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        while (left := deadline - time.monotonic()) > 0:
-            news = self.engine.next_news(left)
-            if news is not None:
-                self._hear(news)
-
-    def _wait(
-        self,
-        names: Iterable[str],
-        condition: Callable[[_Heard], bool] | None,
-        timeout_s: float,
-        what: str,
-        *,
-        may_end: bool = False,
-        by_name: Callable[[str], bool] | None = None,
-    ) -> None:
-        """Take in news until the condition holds for every program named.
-
-        Raises RunFailed when the time is over, or when one of them ends before (unless `may_end`).
-        """
-        waiting = set(names)
-        deadline = time.monotonic() + timeout_s
-        while True:
-            waiting = {n for n in waiting if not (by_name(n) if by_name else condition and condition(self._heard[n]))}
-            for name in [n for n in waiting if self._heard[n].exit_code is not None]:
-                if not may_end:
-                    self._fail(name, f"ended with exit code {self._heard[name].exit_code} before it was {what}")
-                waiting.discard(name)
-            for name, heard in self._heard.items():
-                if heard.exit_code and heard.result is None:
-                    self._fail(name, f"ended with exit code {heard.exit_code} while the lab waited for {what}")
-            if not waiting:
-                return
-            left = deadline - time.monotonic()
-            if left <= 0:
-                name = min(waiting)
-                others = f" ({len(waiting) - 1} others neither)" if len(waiting) > 1 else ""
-                self._fail(name, f"waited {timeout_s:.0f} s for {what}{others}; last seen: {self._last_seen(name)}")
-            news = self.engine.next_news(min(left, 0.5))
-            if news is not None:
-                self._hear(news)
-            self._show_progress()
-
-    def _hear(self, news: News) -> None:
-        heard = self._heard[news.program]
-        if news.exit_code is not None:
-            heard.exit_code = news.exit_code
-        if news.log is not None:
-            heard.last_words = [*heard.last_words[-19:], news.log]
-            self._log(news.program, news.log)
-        event = news.event
-        if event is None:
-            return
-        kind = event.get("event")
-        if kind == "ready":
-            heard.ready = event
-        elif kind == "result":
-            heard.result = event
-        elif kind == "progress":
-            heard.progress = event
-        elif kind == "counters":
-            heard.counters.append(event)
-        elif kind == "usage":
-            heard.usages.append({**event, "reading": self._reading})
-        elif kind == "step":
-            heard.steps[int(event["index"])] = event
-        elif kind == "phase" and event.get("state") == "end":
-            heard.phases_ended += 1
-            heard.progress = event
-
-    def _log(self, program: str, line: str) -> None:
-        if program not in self._logs:
-            host, role = program.split("/")
-            folder = self.run.folder / "hosts" / host
-            folder.mkdir(parents=True, exist_ok=True)
-            self._logs[program] = (folder / f"{role}.log").open("a", encoding="utf-8")
-        self._logs[program].write(line + "\n")
-        self._logs[program].flush()
-
-    def _show_progress(self) -> None:
-        def total(role: str, key: str) -> int:
-            return sum(int(h.progress.get(key) or 0) for n, h in self._heard.items() if n.endswith(f"/{role}"))
-
-        parts = []
-        if opened := total("fleet", "open"):
-            parts.append(f"{units.show_count(opened)} open")
-        if answered := total("fleet", "answered"):
-            parts.append(f"{units.show_count(answered)} answered")
-        if closed := total("fleet", "closed"):
-            parts.append(f"{units.show_count(closed)} closed")
-        if packets := total("capture", "packets"):
-            parts.append(f"{units.show_count(packets)} packets")
-        if parts:
-            self.progress.update(", ".join(parts))
-
-    def _refuse_failures(self, names: Iterable[str]) -> None:
-        for name in names:
-            if self._heard[name].exit_code:
-                self._fail(name, f"ended with exit code {self._heard[name].exit_code}")
-
-    def _last_seen(self, name: str) -> str:
-        heard = self._heard[name]
-        if heard.progress:
-            return ", ".join(f"{k} {v}" for k, v in heard.progress.items() if k not in ("event", "t_ns", "program"))
-        return "ready" if heard.ready else "nothing"
-
-    def _fail(self, name: str, what: str) -> NoReturn:
-        # What the program still had to say is often the reason: let it arrive.
-        self._listen(0.3)
-        heard = self._heard[name]
-        words = "\n".join(f"  | {line}" for line in heard.last_words[-12:])
-        error = RunFailed(
-            f"{name}: {what}" + (f"\n{words}" if words else ""),
-            hint=f"its whole log: {self.run.folder}/hosts/{name.replace('/', '/')}.log" if words else None,
-        )
-        if heard.exit_code == 3:
-            error.exit_code = 3
-        raise error
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
