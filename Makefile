@@ -8,7 +8,7 @@ LAB    := $(VENV)/bin/python -m lab
 STAMP  := $(VENV)/.installed-$(shell cksum < requirements.lock | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help scenario list check plan doctor inspect report runs up down clean schema test test-live lint format bench lock
+.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live lint format bench lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ inspect: $(STAMP)  ## Look into a run's captures: make inspect RUN=epoll-10k [AR
 
 report: $(STAMP)  ## Print a run's summary again: make report RUN=epoll-10k
 	@$(LAB) report $(RUN) $(ARGS)
+
+compare: $(STAMP)  ## Compare runs or the cells of a series: make compare RUNS='io-models'
+	@test -n "$(RUNS)" || { echo "error: which runs? make compare RUNS='ID ID'"; exit 2; }
+	@$(LAB) compare $(RUNS) $(ARGS)
 
 runs: $(STAMP)  ## List the runs
 	@$(LAB) runs

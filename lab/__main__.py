@@ -157,9 +157,12 @@ def run(
 ) -> None:
     """Run a scenario; print its summary, and exit by its verdict."""
     from lab.progress import Progress
+    from lab.series import is_series
     from lab.session import Session
 
     loaded = load_named(name, overrides)
+    if is_series(loaded):
+        _run_series(loaded, engine, quiet=quiet, as_json=as_json)
     with Progress(quiet=quiet) as progress:
         chosen = choose_engine(engine, progress)
         this = store.create(loaded.name, Root())
@@ -168,6 +171,23 @@ def run(
         session.execute()
         progress.stage("analysis")
         verdict = conclude(this, session.timing_s, progress)
+    finish(this, verdict, as_json=as_json)
+
+
+def _run_series(loaded: Loaded, engine: str, *, quiet: bool, as_json: bool) -> NoReturn:
+    """Run every cell of a series; print the series' summary, and exit by its verdict."""
+    from lab.doctor import engine_named
+    from lab.progress import Progress
+    from lab.results import conclude_series
+    from lab.series import run_series
+    from lab.verdict.compare import COLUMNS
+
+    with Progress(quiet=quiet) as progress:
+        chosen = choose_engine(engine, progress).name
+        this = store.create(loaded.name, Root(), series=True)
+        progress.say(f"series {_short(this.folder)}")
+        timing_s = run_series(loaded, lambda: engine_named(chosen), this, progress, conclude, COLUMNS)
+        verdict = conclude_series(this.folder, timing_s)
     finish(this, verdict, as_json=as_json)
 
 
@@ -193,11 +213,34 @@ def show_summary(this: store.Run) -> None:
     """Print the summary of a run in the terminal's width."""
     from rich.console import Console
 
+    from lab.report.comparison import TABLE_WIDTH, series_summary
     from lab.report.text import summary
 
     console = Console(highlight=False)
     width = max(80, min(console.width, 120))
+    if store.is_series(this):
+        Console(highlight=False, width=max(TABLE_WIDTH, console.width)).print(series_summary(_short(this.folder)))
+        return
     Console(highlight=False, width=width).print(summary(_short(this.folder), width=width))
+
+
+@app.command()
+def compare(
+    run_names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, or series, by name, id or folder.")],
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", metavar="MEASURE", help="Compare by this measure; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare runs (equal ones are repeats) or the cells of a series: medians with intervals, and what differs."""
+    from lab.compare import compare as compare_runs
+    from lab.compare import described
+
+    comparison = compare_runs(run_names, Root(), columns or ())
+    if as_json:
+        out(comparison)
+    else:
+        print(described(comparison))
 
 
 @app.command()
@@ -208,6 +251,13 @@ def report(
     from lab.progress import Progress
 
     this = store.find(run_name, Root())
+    if store.is_series(this):
+        from lab.results import conclude_series
+
+        if again:
+            conclude_series(this.folder, this.read_json("verdict.json")["timing_s"])
+        show_summary(this)
+        return
     if again or not (this.folder / "verdict.json").exists():
         old = this.read_json("verdict.json")["timing_s"] if (this.folder / "verdict.json").exists() else {}
         with Progress() as progress:

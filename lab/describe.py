@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab import measures, units
 from lab.manifest import expectations
 from lab.scenario.load import Loaded
+from lab.scenario.matrix import cells
 from lab.scenario.schema import Fleet, Phase
 from lab.scenario.script import AnyStep, RunPhase
 from lab.scenario.traffic import asks_ns
@@ -46,8 +47,27 @@ def describe_scenario(loaded: Loaded) -> str:
         )
         because = f"  ({row['because']})" if row["because"] else ""
         lines.append(f"  {row['what']} {wanted}{because}")
+    lines += _series(loaded)
     lines += ["", f"takes {units.show_duration(asks_ns(scenario))} of traffic; file: {loaded.file}"]
     return "\n".join(lines)
+
+
+def _series(loaded: Loaded) -> list[str]:
+    """Return the matrix, the repeats and the comparisons of a series; nothing for one run."""
+    scenario = loaded.scenario
+    every = cells(loaded.data)
+    if len(every) < 2 and scenario.repeats == 1:
+        return []
+    lines = [f"series    {len(every)} cells, {scenario.repeats} repeats each, interleaved"]
+    for axis, values in scenario.matrix.items():
+        texts = [str(value[axis] if isinstance(value, dict) else value) for value in values]
+        lines.append(f"  {axis}: {', '.join(texts)}")
+    for comparison in scenario.compare:
+        of, over = (", ".join(f"{v}" for v in some.values()) for some in (comparison.of, comparison.over))
+        signs = {">=": comparison.at_least, "<=": comparison.at_most}
+        wanted = " and ".join(f"{sign} {value:g} times" for sign, value in signs.items() if value is not None)
+        lines.append(f"  {comparison.what} of {of} {wanted} that of {over}")
+    return lines
 
 
 def _value(value: float, unit: str) -> str:

@@ -22,6 +22,8 @@ class Progress:
         self.console = Console(stderr=True, highlight=False, quiet=quiet)
         self._live = self.console.is_terminal and not quiet
         self._status: Status | None = None
+        self.prefix = ""
+        """Stands before every stage: which run of a series it belongs to."""
         self._stage = ""
         self._started = time.monotonic()
         self._last_plain = 0.0
@@ -48,6 +50,7 @@ class Progress:
 
     def stage(self, name: str) -> None:
         """Begin a stage: in a terminal it replaces the line of the stage before."""
+        name = self.prefix + name
         self._stage = name
         self._last_plain = time.monotonic()
         if not self._live:

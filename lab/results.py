@@ -18,9 +18,11 @@ from lab.analysis import analyze, write_parquet
 from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.analysis.script_tables import script_tables
 from lab.analysis.usage_tables import usage_tables
+from lab.report.comparison import series_text
 from lab.report.html import write_report
 from lab.report.text import summary_text
 from lab.verdict import judge
+from lab.verdict.series import judge_series
 
 
 def make_tables(folder: Path, say: Callable[[str], None]) -> None:
@@ -72,6 +74,14 @@ def _latency_tables(folder: Path) -> None:
     summary.select("series", "count", "unanswered", *renamed).rename(renamed).write_parquet(
         folder / "tables" / "latency_summary.parquet"
     )
+
+
+def conclude_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
+    """Judge a series from its cells' runs; leave `verdict.json` and `summary.txt`, and return the verdict."""
+    verdict = judge_series(folder, timing_s)
+    (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
+    (folder / "summary.txt").write_text(series_text(folder))
+    return verdict
 
 
 def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None]) -> dict[str, Any]:

@@ -10,6 +10,9 @@
         tables/*.parquet                 what the analysis made of them
         verdict.json  summary.txt  report.html
 
+A series (a scenario with a matrix or repeats) has a folder like a run's: `scenario.yaml`, `series.json`,
+`verdict.json`, `summary.txt`, and a whole run in each `cells/<cell>-<repeat>/`.
+
 Files are written whole or not at all: under another name first, then renamed.
 """
 
@@ -27,6 +30,8 @@ from lab.errors import Problem, ScenarioInvalid
 
 RUNS = "runs"
 LATEST = "latest"
+SERIES = "series.json"
+"""What tells a series' folder from a run's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +61,38 @@ class Run:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
 
-def create(scenario: str, root: Path) -> Run:
-    """Make a new run folder below `root`/runs, and let `latest` point to it."""
-    run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+def is_series(run: Run) -> bool:
+    """Whether a folder is a series' rather than a run's."""
+    return (run.folder / SERIES).is_file()
+
+
+def create(scenario: str, root: Path, *, series: bool = False) -> Run:
+    """Make a new run's (or series') folder below `root`/runs, and let `latest` point to it."""
+    run_id = _new_id()
     folder = root / RUNS / scenario / run_id
-    for part in ("captures", "hosts", "tables"):
-        (folder / part).mkdir(parents=True)
+    if series:
+        folder.mkdir(parents=True)
+    else:
+        _make_folder(folder)
     link = folder.parent / f".{LATEST}-{run_id}"
     link.symlink_to(run_id)
     link.replace(folder.parent / LATEST)
     return Run(scenario=scenario, id=run_id, folder=folder)
+
+
+def create_below(series: Run, place: str) -> Run:
+    """Make the folder of a run that belongs to a series, at `place` in the series' own."""
+    return Run(scenario=series.scenario, id=_new_id(), folder=_make_folder(series.folder / place))
+
+
+def _new_id() -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def _make_folder(folder: Path) -> Path:
+    for part in ("captures", "hosts", "tables"):
+        (folder / part).mkdir(parents=True)
+    return folder
 
 
 def every(root: Path) -> list[Run]:
@@ -84,7 +111,7 @@ def find(text: str, root: Path) -> Run:
     Raises ScenarioInvalid naming what there is.
     """
     as_path = Path(text)
-    if (as_path / "manifest.json").is_file():
+    if (as_path / "manifest.json").is_file() or (as_path / SERIES).is_file():
         folder = as_path.resolve()
         return Run(scenario=folder.parent.name, id=folder.name, folder=folder)
     latest = root / RUNS / text / LATEST

@@ -1,0 +1,167 @@
+"""Comparisons for the terminal: the table of a series or of `lab compare`, and what it shows in sentences.
+
+In: rows as `lab.verdict.compare` makes them. Out: something rich can print, or plain text for `summary.txt`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lab import measures
+from lab.report.text import STYLES, WIDTH
+from lab.verdict import show_value
+from lab.verdict.compare import Interval, cell_of
+
+HEADINGS = {
+    "server.load_rate": "requests",
+    "server.load_cpu_per_message": "CPU/request",
+    "server.syscalls_per_message": "syscalls/request",
+    "server.switches_per_message": "switches/request",
+    "server.packets_per_message": "packets/request",
+    "server.memory_per_connection": "memory/connection",
+    "server.idle_cpu": "idle cores",
+    "latency.service.p50": "p50",
+    "latency.service.p99": "p99",
+}
+"""What stands above a column, where the measure's name is long."""
+WORTH = {"valid": "valid", "host-noisy": "noisy", "kernel-limited": "kernel", "generator-limited": "generator"}
+"""A validity in a narrow column: what limited the numbers."""
+TABLE_WIDTH = 120
+"""Columns that a table of six measures needs; folded numbers cannot be read."""
+FINDINGS_NAMED = 6
+"""So many ties are named; more are counted."""
+
+
+def series_summary(folder: Path, *, width: int = WIDTH) -> RenderableType:
+    """Return the summary of a series: verdict, table, findings, what was left out, what did not hold."""
+    verdict = json.loads((folder / "verdict.json").read_text())
+    series = json.loads((folder / "series.json").read_text())
+    word = verdict["verdict"]
+    held = sum(one["verdict"] == "pass" for one in verdict["expectations"])
+    runs = sum(a_row["repeats"] for a_row in verdict["table"])
+    parts: list[RenderableType] = [
+        Text.assemble((word.upper(), STYLES.get(word, "")), "  ", (f"{series['scenario']}: {series['title']}", "bold")),
+        _wrapped(
+            f"{held} of {len(verdict['expectations'])} expectations held. "
+            f"{runs} runs of {len(verdict['table'])} cells, "
+            f"{series['repeats']} {'repeats' if series['repeats'] > 1 else 'run'} each, interleaved; run {verdict['run']}, engine {verdict['engine']}. "
+            f"Worth of the numbers, at the worst: {verdict['validity']}.",
+            width,
+        ),
+        Text(""),
+        comparison_table(verdict["table"], verdict["columns"]),
+        *_notes(verdict["table"], width),
+        Text(""),
+        *(_wrapped(line, width) for line in finding_lines(verdict["findings"])),
+    ]
+    if verdict["left_out"]:
+        parts += [Text(""), Text("Left out, because this machine lacks what they need", style="bold")]
+        parts += [_wrapped(f"{name}: {why}", width) for name, why in verdict["left_out"].items()]
+    parts += [Text(""), *_expectations(verdict["expectations"], width)]
+    return Group(*parts)
+
+
+def series_text(folder: Path) -> str:
+    """Return the summary of a series as plain text, for `summary.txt`."""
+    return as_text(series_summary(folder))
+
+
+def as_text(renderable: RenderableType) -> str:
+    """Print something into plain text, tables in their whole width."""
+    out = io.StringIO()
+    Console(file=out, width=TABLE_WIDTH, color_system=None, legacy_windows=False, force_terminal=False).print(
+        renderable
+    )
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> RenderableType:
+    """Return the table: a row a subject, a column a measure, each the median and the farther end of its interval."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    axes = list(dict.fromkeys(axis for a_row in rows for axis in a_row["axes"])) or [""]
+    for axis in axes:
+        table.add_column(axis.rpartition(".")[2] or "run", header_style="bold", no_wrap=True)
+    for column in columns:
+        heading = HEADINGS.get(column, column).replace("/", "\nper ")
+        table.add_column(heading, justify="right", header_style="bold", no_wrap=True)
+    table.add_column("worth", header_style="bold", no_wrap=True)
+    for a_row in rows:
+        names = [a_row["axes"].get(axis, "") if axis else a_row["name"] for axis in axes]
+        cells = [show_interval(cell_of(a_row, column), column) for column in columns]
+        table.add_row(
+            *names, *cells, WORTH.get(a_row["validity"], "") if a_row["verdict"] == "pass" else a_row["verdict"]
+        )
+    return table
+
+
+def show_interval(one: Interval, column: str) -> str:
+    """`8,120/s ±6%`: the median, and how far the farther end of the interval is from it."""
+    if one.median is None:
+        return "-"
+    measure = measures.find(column)
+    text = show_value(float(f"{one.median:.3g}"), measure.unit if measure is not None else "count")
+    if one.low is None or one.high is None or not one.median:
+        return text
+    farther = max(one.high - one.median, one.median - one.low) / abs(one.median)
+    return f"{text} ±{farther:.0%}"
+
+
+def _notes(rows: Sequence[dict[str, Any]], width: int) -> Iterator[Text]:
+    confidences = {
+        (len(one.values), one.confidence)
+        for a_row in rows
+        for column in a_row["columns"]
+        if (one := cell_of(a_row, column)).confidence is not None
+    }
+    if not confidences:
+        yield _wrapped("One run each: no interval, so no difference can be told from chance.", width)
+        return
+    told = ", ".join(f"{n} repeats: {confidence:.0%}" for n, confidence in sorted(confidences))
+    text = "Median, and ± the farther end of the interval by order statistics, which assumes no distribution"
+    yield _wrapped(f"{text}; it holds the true median with a probability of ({told}).", width)
+
+
+def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Return one sentence a column: who is best, who is no different, how far the last is."""
+    for one in found:
+        heading = HEADINGS.get(one["column"], one["column"])
+        ties = one["no_difference"]
+        if one["differ"] is False:
+            yield f"{heading}: no difference ({one['best']}, {one['last']} and all between overlap)."
+            continue
+        named = f"; no difference: {', '.join(ties[:FINDINGS_NAMED])}" if ties else ""
+        named += f" and {len(ties) - FINDINGS_NAMED} more" if len(ties) > FINDINGS_NAMED else ""
+        times = f", {one['times']:.3g} times" if one["times"] is not None else ""
+        sure = "" if one["differ"] else " (no interval: one run of it)"
+        yield f"{heading}: best {one['best']}{named}; last {one['last']}{times}{sure}."
+
+
+def _expectations(rows: Sequence[dict[str, Any]], width: int) -> Iterator[RenderableType]:
+    failing = [one for one in rows if one["verdict"] != "pass"]
+    shown = [one for one in rows if one["unit"] == "ratio" or one["verdict"] != "pass"]
+    yield Text("Expectations", style="bold")
+    for one in shown:
+        observed = one["observed"]
+        seen = show_value(float(f"{observed:.3g}"), "ratio") if isinstance(observed, int | float) else observed or "-"
+        yield _wrapped(f"{one['verdict'].upper()}  {one['what']}: {one['expected']}, observed {seen}", width)
+        if one in failing:
+            yield _wrapped(f"evidence: {one['evidence']}", width)
+    passed = sum(one["unit"] != "ratio" and one["verdict"] == "pass" for one in rows)
+    yield _wrapped(f"{passed} cells passed in every run of theirs.", width)
+
+
+def _wrapped(sentence: str, width: int) -> Text:
+    return Text(
+        textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False),
+        no_wrap=True,
+        overflow="ignore",
+    )
