@@ -185,12 +185,9 @@ def syn_opens(connection, me, peer, segment):
         return not precedes(segment.seq, me)
     if is_over(connection, me, peer) and peer.has_isn and not peer.syn_acks:
         return True
-    if peer.syn_acks and not peer.syns:  # the answer stood in the file before the question
-        return not within(
-            np.int64(peer.syn_ack_number), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN)
-        )
     if peer.syns:
         return connection.opened != 0  # a SYN of each side: a simultaneous open
+    # An answer may stand in the file before the question: then it acknowledged this SYN.
     answered = within(np.int64(peer.last_ack), advanced(segment.seq, 1), advanced(segment.seq, REORDERED_WITHIN))
     return not answered
 

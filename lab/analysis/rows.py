@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from lab.analysis import columns as arrays
 from lab.analysis import judgements, tables, words
 from lab.analysis.packets import NO_VLAN
 from lab.analysis.state import ADDRESSES, FLOWS, HISTORY_LETTERS, State
@@ -71,14 +72,14 @@ def connection_rows(
     state: State, first: int, count: int, lossy: npt.NDArray[np.bool_], addresses: pl.Series
 ) -> pl.DataFrame:
     """The rows of connections `first` to `first + count`."""
-    c, s = judgements.connection_columns(count)
+    c, s = arrays.connection_columns(count)
     judgements.judge_connections(state, first, count, lossy, c, s)
     slots = np.zeros(1 << (2 * max(count, 1)).bit_length(), np.uint32)
     texts, lengths = np.empty((count, HISTORY_LETTERS), np.uint8), np.empty(count, np.int64)
     text = np.empty(HISTORY_LETTERS, np.uint8)
     distinct = judgements.write_histories(state, first, count, slots, texts, lengths, text, c.history)
     histories = pl.Series([texts[i, : lengths[i]].tobytes().decode() for i in range(distinct)], dtype=pl.String)
-    unknown = int(judgements.NOT_KNOWN)
+    unknown = int(arrays.NOT_KNOWN)
     columns: dict[str, pl.Expr | pl.Series] = {
         "id": pl.Series(np.arange(first, first + count, dtype=np.uint32)),
         "capture": pl.Series(c.capture),
@@ -119,13 +120,13 @@ def connection_rows(
         "previous": unless(c.previous, -1),
     }
     for who, part in (("orig", slice(0, count)), ("resp", slice(count, 2 * count))):
-        columns |= _side_columns(who, judgements.SideColumns(*(array[part] for array in s)), c.duration_ns)
+        columns |= _side_columns(who, arrays.SideColumns(*(array[part] for array in s)), c.duration_ns)
     return _shaped(columns, tables.CONNECTION_COLUMNS)
 
 
-def _side_columns(who: str, s: judgements.SideColumns, duration_ns: Array) -> dict[str, pl.Expr | pl.Series]:
+def _side_columns(who: str, s: arrays.SideColumns, duration_ns: Array) -> dict[str, pl.Expr | pl.Series]:
     """The columns of one side, named for it."""
-    unknown = int(judgements.NOT_KNOWN)
+    unknown = int(arrays.NOT_KNOWN)
     duration = pl.lit(pl.Series(duration_ns))
     columns: dict[str, pl.Expr | pl.Series] = {
         "packets": pl.Series(s.packets),
@@ -215,7 +216,7 @@ def packet_rows(
     `spurious` are the indexes of retransmissions that a later DSACK proved to have been needless.
     """
     count = packets.size
-    p = judgements.packet_columns(count)
+    p = arrays.packet_columns(count)
     judgements.finish_packets(state, packets, p)
     later = spurious[(spurious >= index) & (spurious < index + count)] - index
     p.marks[later] |= words.SPURIOUS
@@ -223,9 +224,7 @@ def packet_rows(
     ip = version > 0
     tcp = (protocol == words.TCP) & (flags > 0)
     icmp = (protocol == words.ICMP) | (protocol == words.ICMP6)
-    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (
-        pl.lit(pl.Series(p.source_address)) != judgements.NO_ROW
-    )
+    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (pl.lit(pl.Series(p.source_address)) != arrays.NO_ROW)
     stamped = (pl.lit(pl.Series(p.timestamp_value)) > 0) | (pl.lit(pl.Series(p.timestamp_echo)) > 0)
     marked = pl.lit(pl.Series(p.marks))
     columns: dict[str, pl.Expr | pl.Series] = {
@@ -255,8 +254,8 @@ def packet_rows(
         "timestamp_echo": where(stamped, p.timestamp_echo),
         "sack_blocks": where(tcp, p.sack_blocks),
         "payload_bytes": pl.Series(p.payload),
-        "connection": unless(p.connection, judgements.NO_ROW),
-        "flow": unless(p.flow, judgements.NO_ROW),
+        "connection": unless(p.connection, arrays.NO_ROW),
+        "flow": unless(p.flow, arrays.NO_ROW),
         "direction": coded(p.direction, ("", *words.DIRECTIONS)),
         "segment_class": coded(p.segment_class, words.SEGMENT_CLASSES),
         "retransmission_kind": coded(p.retransmission_kind, words.RETRANSMISSION_KINDS),
@@ -267,4 +266,4 @@ def packet_rows(
 
 def _addresses(texts: pl.Series, places: Array) -> pl.Expr:
     """Addresses as text by their rows; null where there is none."""
-    return pl.lit(texts).gather(unless(places, judgements.NO_ROW))
+    return pl.lit(texts).gather(unless(places, arrays.NO_ROW))
