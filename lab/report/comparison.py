@@ -48,12 +48,13 @@ def series_summary(folder: Path, *, width: int = WIDTH) -> RenderableType:
     word = verdict["verdict"]
     held = sum(one["verdict"] == "pass" for one in verdict["expectations"])
     runs = sum(a_row["repeats"] for a_row in verdict["table"])
+    each = f"{series['repeats']} repeats" if series["repeats"] > 1 else "one run"
     parts: list[RenderableType] = [
         Text.assemble((word.upper(), STYLES.get(word, "")), "  ", (f"{series['scenario']}: {series['title']}", "bold")),
         _wrapped(
             f"{held} of {len(verdict['expectations'])} expectations held. "
             f"{runs} runs of {len(verdict['table'])} cells, "
-            f"{series['repeats']} {'repeats' if series['repeats'] > 1 else 'run'} each, interleaved; run {verdict['run']}, engine {verdict['engine']}. "
+            f"{each} each, interleaved; run {verdict['run']}, engine {verdict['engine']}. "
             f"Worth of the numbers, at the worst: {verdict['validity']}.",
             width,
         ),
