@@ -54,6 +54,7 @@ class Wire:
         self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
         self._changed = threading.Condition()
         self._macs: dict[str, str] = {}
+        self._last_id = 0
         self._endpoints: dict[int, Endpoint] = {}
 
     def serve(self) -> None:
@@ -88,7 +89,12 @@ class Wire:
     def frame(self, to: str, segment: Any) -> Any:
         """Return the segment in a packet from this station to `to`. Raises OSError when nobody has that address."""
         mac = self._mac_of(to)
-        return Ether(src=self.mac, dst=mac) / IP(src=self.address, dst=to, flags="DF") / segment
+        return Ether(src=self.mac, dst=mac) / IP(src=self.address, dst=to, flags="DF", id=self.next_id()) / segment
+
+    def next_id(self) -> int:
+        """Return the next packet's IP identification: equal segments with equal ones look like one, recorded twice."""
+        self._last_id = self._last_id % 0xFFFF + 1
+        return self._last_id
 
     def _mac_of(self, address: str) -> str:
         with self._changed:
@@ -178,6 +184,7 @@ class Crafter:
             tcp = template[TCP]
             tcp.sport = _FLOOD_PORTS[number % len(_FLOOD_PORTS)]
             tcp.seq = self._chooser.getrandbits(32)
+            template[IP].id = self._wire.next_id()
             self._wire.send(template)
         return Outcome(details={"segments": step["count"]})
 
