@@ -17,6 +17,7 @@ from lab.scenario.script import (
     Endpoint,
     Join,
     Listen,
+    Look,
     Recv,
     RunPhase,
     Send,
@@ -61,6 +62,7 @@ def script_contradictions(scenario: Scenario, hosts: set[str]) -> Iterator[Contr
                 yield Contradiction(path=(*path, "as"), what=what)
             labels[step.label] = index, step
     yield from _never_joined(scenario)
+    yield from _expected(scenario, labels)
 
 
 def _phase(scenario: Scenario, index: int) -> Iterator[Contradiction]:
@@ -104,6 +106,20 @@ def _never_joined(scenario: Scenario) -> Iterator[Contradiction]:
             what = "is begun with `wait: false`, and no `join` waits for its end"
             hint = "give it a name with `as:` and add `{do: join, step: NAME}` where it must have ended"
             yield Contradiction(path=("script", index), what=what, hint=hint)
+
+
+def _expected(scenario: Scenario, labels: dict[str, tuple[int, AnyStep]]) -> Iterator[Contradiction]:
+    """An expectation on a step names one that the script has; a state is looked at by a look."""
+    for index, expectation in enumerate(scenario.expect):
+        kind, _, name = expectation.what.partition(".")
+        if expectation.query is not None or kind not in ("step", "state"):
+            continue
+        named = name.rpartition(".")[0]
+        allowed = [label for label, (_, step) in labels.items() if kind == "step" or isinstance(step, Look)]
+        if named not in allowed:
+            what = f"no such {'look' if kind == 'state' else 'step'} in the script, got {named!r}"
+            path: Path = ("expect", index, "what")
+            yield Contradiction(path=path, what=f"{what}; there are: {', '.join(allowed) or 'none'}")
 
 
 def _values(step: AnyStep, path: Path) -> Iterator[Contradiction]:

@@ -71,3 +71,16 @@ def test_a_fleet_without_a_server_is_refused(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_step_is_told_with_its_line(tmp_path: Path, step: str, told: str) -> None:
     found = problems(tmp_path, HEAD + GOOD + f"  - {step}\n")
     assert any(line.startswith(f"lab.yaml:7: {told}") for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("state.s.LISTEN", "no such look in the script, got 's'; there are: none"),
+        ("step.t.bytes", "no such step in the script, got 't'; there are: l, c, s"),
+        ("step.c.colour", "unknown measure, got 'step.c.colour'"),
+    ],
+)
+def test_an_expectation_names_steps_that_the_script_has(tmp_path: Path, what: str, told: str) -> None:
+    found = problems(tmp_path, HEAD + GOOD + f"expect: [{{what: {what}, equal: 0}}]\n")
+    assert found[0].startswith(f"lab.yaml:7: expect[0].what: {told}")
