@@ -66,6 +66,11 @@ class Session:
         self._running: set[str] = set()
         """Programs that were started, here or by the process that left this lab up."""
 
+    @property
+    def _salt(self) -> int:
+        """Where the search for free subnets begins: elsewhere for each run, so that runs side by side rarely race."""
+        return int(self.run.id[-6:], 16)
+
     # --- the whole -----------------------------------------------------------------------------------------------
 
     def execute(self) -> None:
@@ -92,7 +97,7 @@ class Session:
         self.progress.stage(f"{self.engine.name}: looking at this machine")
         with self._timed("plan"):
             facts = self.engine.facts()
-            self.topology = plan(self.loaded, facts)
+            self.topology = plan(self.loaded, facts, salt=self._salt)
         with self._timed("prepare"):
             self.progress.stage("images")
             identities = self.engine.prepare(self.topology, self.progress.say)
@@ -148,7 +153,7 @@ class Session:
                         hint="set networks.<name>.subnet: auto, or remove the network that uses it",
                     ) from None
                 facts = self.engine.facts()
-                self.topology = plan(self.loaded, facts, salt=attempt + 1 + int(self.run.id[-6:], 16))
+                self.topology = plan(self.loaded, facts, salt=self._salt + attempt + 1)
         raise RunFailed(f"no subnet stayed free in {SUBNET_TRIES} tries", hint="give networks.<name>.subnet")
 
     def _traffic(self) -> None:

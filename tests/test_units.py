@@ -48,7 +48,7 @@ def test_what_is_no_count_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize("text", [5, "5", "5 parsecs", "5KiB", True])
 def test_a_duration_needs_its_unit(text: object) -> None:
-    with pytest.raises(ValueError, match="not a duration, got .*; write a number and one of ns"):
+    with pytest.raises(ValueError, match=r"not a duration, got .*; write a number and one of ns"):
         units.parse_duration_ns(text)
 
 

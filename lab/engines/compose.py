@@ -101,6 +101,7 @@ class ComposeEngine:
             self._create(keepers)
         except SubnetTaken:
             self.down()
+            del self._news  # it is closed; the next try needs one that listens
             raise
         for keeper in keepers:
             self._start_in_order(topology.host(keeper.host), keeper)

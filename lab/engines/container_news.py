@@ -2,12 +2,7 @@
 
 One thread a container reads its output over the API. Attached before the container starts, it misses nothing and does
 not depend on the engine's log driver; attached later (`lab down` after `lab up`), it reads the log from the beginning.
-The exit comes last: it is told only after the output has ended.
-
-The end of an attached stream cannot be waited for alone: Docker 20.10 leaves it open for ever when containers of two
-runs start at the same moment (seen here: exited containers whose streams never ended). So the engine's own event
-`die` is heard too; a stream that has not ended a moment after it is cut off. Docker hands on all output before it
-publishes that event.
+The exit comes last: it is asked for only after the output has ended.
 """
 
 from __future__ import annotations
@@ -32,9 +27,6 @@ LOST_EXIT_CODE = 255
 JOIN_S = 1.0
 """How long the readers may take to see that their containers are gone."""
 
-STREAM_GRACE_S = 0.5
-"""How long an output may go on after its container has died: it ends within milliseconds, or never."""
-
 
 class ContainerNews:
     """Follows containers. `follow` and `next` are called by one thread; the readers run beside it."""
@@ -45,36 +37,12 @@ class ContainerNews:
         self._readers: list[threading.Thread] = []
         self._streams: list[Any] = []
         self._closed = False
-        self._attached: dict[str, tuple[Any, threading.Event]] = {}
-        """Container id -> its stream, and whether its reader has ended."""
-        self._deaths: Any = None
-        self._lock = threading.Lock()
 
     def follow(self, program: str, container: str) -> None:
         """Follow a container that is created but not started."""
-        self._hear_deaths()
         stream = self._api.attach(container, stdout=True, stderr=True, stream=True, logs=False, demux=True)
         self._streams.append(stream)
-        self._attached[container] = (stream, threading.Event())
         self._read(program, container, [stream])
-
-    def _hear_deaths(self) -> None:
-        """Subscribe to the engine's `die` events, once, before the first container starts."""
-        with self._lock:
-            if self._deaths is not None:
-                return
-            self._deaths = self._api.events(filters={"type": "container", "event": "die"}, decode=True)
-        threading.Thread(target=self._cut_off_the_dead, args=(self._deaths,), name="deaths", daemon=True).start()
-
-    def _cut_off_the_dead(self, deaths: Iterator[dict[str, Any]]) -> None:
-        # A subscription that breaks costs only this safeguard; outputs still end by themselves on most engines.
-        with suppress(OSError, RequestException, APIError, ValueError, AttributeError):
-            for death in deaths:
-                attached = self._attached.get(str(death.get("id")))
-                if attached is not None:
-                    timer = threading.Timer(STREAM_GRACE_S, _cut_off, attached)
-                    timer.daemon = True
-                    timer.start()
 
     def follow_again(self, program: str, container: str) -> None:
         """Follow a container that runs or has run, from its first line on; order holds within each of its outputs."""
@@ -94,10 +62,6 @@ class ContainerNews:
     def close(self) -> None:
         """Stop following. The containers are gone by now, so the readers end by themselves; a stuck one is cut off."""
         self._closed = True
-        if self._deaths is not None:
-            with suppress(OSError, RequestException, APIError, AttributeError):
-                self._deaths.close()
-                self._deaths._response.close()
         deadline = time.monotonic() + JOIN_S
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
@@ -128,8 +92,6 @@ class ContainerNews:
                 part.start()
             for part in parts:
                 part.join()
-        if container in self._attached:
-            self._attached[container][1].set()
         if not self._closed:
             self._queue.put(News(program=program, exit_code=self._exit_code(container)))
 
@@ -153,13 +115,6 @@ class ContainerNews:
             return int(self._api.wait(container, timeout=None)["StatusCode"])
         except (APIError, RequestException, OSError):
             return LOST_EXIT_CODE
-
-
-def _cut_off(stream: Any, ended: threading.Event) -> None:
-    """End a stream whose container has died and whose reader still waits in it."""
-    if not ended.is_set():
-        with suppress(OSError, RequestException, APIError):
-            stream.close()  # shuts the socket down: the reader wakes up
 
 
 class _Lines:
