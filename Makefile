@@ -8,7 +8,7 @@ LAB    := $(VENV)/bin/python -m lab
 STAMP  := $(VENV)/.installed-$(shell cksum < requirements.lock | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live lint format bench lock
+.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live lint format bench lock servers
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,13 @@ format: $(STAMP)  ## Format the code
 bench: $(STAMP)  ## Measure speed side by side with peers; prints one JSON line a benchmark
 	@for benchmark in benchmarks/*.py; do $(VENV)/bin/python $$benchmark || exit 1; done
 
-lock:  ## Resolve the dependencies anew (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev pyproject.toml \
-		-o requirements.lock --custom-compile-command "make lock"
+servers: $(STAMP)  ## Install the libraries of the servers that show one (uvloop, gevent, trio, tornado, twisted, sanic)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-servers.lock
+
+LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links
+
+lock:  ## Resolve the dependencies anew: the environment's, the servers' and the images' (needs uv)
+	@$(LOCK) --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	@$(LOCK) --universal --python-version 3.11 --extra servers -c requirements.lock pyproject.toml -o requirements-servers.lock
+	@for image in capture servers; do \
+		$(LOCK) --python-version 3.13 --python-platform linux images/$$image/requirements.in -o images/$$image/requirements.lock; done
