@@ -15,16 +15,16 @@ message:
     /proc/PID/syscall              says where a process sleeps, not how often it called
 
 **What is done instead.** A program that calls `recv` jumps through a slot of its global offset table (GOT), which the
-dynamic linker filled with the address of `recv` in the C library; so does every compiled extension module. After the
-imports, each such slot is given the address of a stub of four instructions instead: add one to a counter, jump to the
-real function. It costs less than could be measured
+dynamic linker filled with the address of `recv` in the C library; so does every compiled extension module. Each such
+slot, of what is loaded already and of what is imported later, is given the address of a stub of four instructions
+instead: add one to a counter, jump to the real function. It costs less than could be measured
 (2 ns a call or less), is exact under threads (the addition is atomic) and over forked children (the
 counters are in memory that they share), and needs no permission. `tests/inside/test_libc_calls.py` holds it against
 strace.
 
-**What it does not see.** Calls that the C library makes by itself (futex(2) for locks, mmap(2) for memory), modules
-imported later, children that executed a program afresh, and inline system calls of libraries that go past the C
-library. Calls through `syscall(3)`, as io_uring's are, count under `syscall`.
+**What it does not see.** Calls that the C library makes by itself (futex(2) for locks, mmap(2) for memory), children
+that executed a program afresh, and inline system calls of libraries that go past the C library. Calls through
+`syscall(3)`, as io_uring's are, count under `syscall`.
 
 It is written for x86-64; elsewhere `count_calls` returns None and /proc/PID/io is what remains (`syscall_counts`).
 
@@ -89,7 +89,7 @@ class _Loaded(ctypes.Structure):
 
 
 class CallCounter:
-    """The stubs and their counters. Made once, after all imports and before any fork; lives as long as the process."""
+    """The stubs and their counters. Made once, before any fork; lives as long as the process."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -116,11 +116,10 @@ class CallCounter:
             code[place * 32 : place * 32 + len(stub)] = stub
             self._stubs[function.encode()] = first + place * 32
         self._protect(first, mmap.PROT_READ | mmap.PROT_EXEC)
-        mappings = _mappings()
-        for slot, function_name in list(_slots()):
-            if function_name in self._stubs:
-                self._redirect(slot, self._stubs[function_name], mappings)
-        self._catch_ctypes(mappings)
+        self._seen: set[int] = set()
+        self._catch_dlsym()
+        self._catch_dlopen()
+        self._redirect_new()
         # Slots point into this object's memory: it must outlive everything, the interpreter's own end too.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
@@ -128,6 +127,13 @@ class CallCounter:
         """Return calls so far by name, of this process and of the children forked from it."""
         values = struct.unpack_from(f"{len(self._names)}Q", self._counters)
         return {name: count for name, count in zip(self._names, values, strict=True) if count}
+
+    def _redirect_new(self) -> None:
+        """Give stubs to all objects that were loaded since the last time."""
+        mappings = _mappings()
+        for slot, function_name in list(_slots(seen=self._seen)):
+            if function_name in self._stubs:
+                self._redirect(slot, self._stubs[function_name], mappings)
 
     def _address_of(self, function: str) -> int | None:
         try:
@@ -148,7 +154,25 @@ class CallCounter:
         if not was & mmap.PROT_WRITE:
             self._protect(slot, was)
 
-    def _catch_ctypes(self, mappings: list[tuple[int, int, int]]) -> None:
+    def _catch_dlopen(self) -> None:
+        """Let the interpreter, which loads extension modules with dlopen(3), tell of each."""
+        prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
+        dlopen = prototype(self._address_of("dlopen") or 0)
+
+        def load(name: bytes, flags: int) -> int | None:
+            handle: int | None = dlopen(name, flags)
+            if handle:
+                self._redirect_new()
+            return handle
+
+        self._load = prototype(load)  # kept: a slot points to it
+        address = ctypes.cast(self._load, ctypes.c_void_p).value or 0
+        mappings = _mappings()
+        for slot, function_name in list(_slots(but="_ctypes.")):
+            if function_name == b"dlopen":
+                self._redirect(slot, address, mappings)
+
+    def _catch_dlsym(self) -> None:
         """Give stubs to ctypes as well, which finds functions with dlsym(3)."""
         prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
         dlsym = prototype(self._address_of("dlsym") or 0)
@@ -160,6 +184,7 @@ class CallCounter:
 
         self._find = prototype(find)  # kept: a slot points to it
         address = ctypes.cast(self._find, ctypes.c_void_p).value or 0
+        mappings = _mappings()
         for slot, function_name in list(_slots(only="_ctypes.")):
             if function_name == b"dlsym":
                 self._redirect(slot, address, mappings)
@@ -199,8 +224,11 @@ def _mappings() -> list[tuple[int, int, int]]:
     return result
 
 
-def _slots(only: str = "") -> Iterator[tuple[int, bytes]]:
-    """Find each slot of each loaded object's global offset table that holds a function: its address, the name."""
+def _slots(*, only: str = "", but: str = "/", seen: set[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    """Find each slot of each loaded object's global offset table that holds a function: its address, the name.
+
+    `only`, `but`: parts of file names to look at and to leave out; objects in `seen` are left out, the others added.
+    """
     found: list[tuple[int, str, list[tuple[int, int]]]] = []
 
     def each(info: Any, _size: int, _data: int) -> int:
@@ -213,10 +241,12 @@ def _slots(only: str = "") -> Iterator[tuple[int, bytes]]:
     ctypes.CDLL(None).dl_iterate_phdr(prototype(each), None)
     for base, name, headers in found:
         file = os.path.basename(name)
-        if file.startswith(_OURSELVES) or only not in file:
+        if file.startswith(_OURSELVES) or only not in file or but in file:
             continue
         for kind, address in headers:
-            if kind == _PT_DYNAMIC:
+            if kind == _PT_DYNAMIC and (seen is None or base + address not in seen):
+                if seen is not None:
+                    seen.add(base + address)
                 yield from _slots_of(base, _dynamic(base, base + address))
 
 

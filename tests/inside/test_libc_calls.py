@@ -70,6 +70,15 @@ def test_functions_that_ctypes_finds_count_too() -> None:
     assert counted(code)["sendto"] == 9
 
 
+def test_modules_that_are_imported_later_count_too() -> None:
+    code = (
+        "import mmap, _posixsubprocess, _multiprocessing, array\nimport subprocess\nsubprocess.run(['true'])\ntalk(3)"
+    )
+    counts = counted(code)
+    assert counts["sendto"] == 3
+    assert counts.get("fork", 0) + counts.get("vfork", 0) == 1, "of _posixsubprocess, which was loaded after"
+
+
 def test_strace_counts_the_same(tmp_path: Path) -> None:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")

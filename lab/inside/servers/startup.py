@@ -276,6 +276,7 @@ def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> 
 
     `probe` may end it first, with a clear line, where the kernel lacks what the model needs.
     """
+    calls = count_calls()  # first, so that whatever looks functions up from now on gets those that count
     settings = read_settings(name, sys.argv[1:])
     if probe is not None:
         probe()
@@ -283,7 +284,7 @@ def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> 
     listeners = open_listeners(settings)
     address = listeners[0].getsockname()[:2]
     server = Server(settings, address)
-    server.call_counter = count_calls()
+    server.call_counter = calls
     lifecycle.ready(
         "server", address=f"{address[0]}:{address[1]}", model=name, workers=settings.workers, pool=settings.pool
     )
