@@ -26,6 +26,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import select
 import signal
 import socket
@@ -39,6 +40,9 @@ EVENT = signal.SIGRTMIN + 4
 """The realtime signal that carries events (the first two or three belong to the C library's threads)."""
 OVERFLOW = signal.SIGIO
 """What the kernel sends instead when the queue is full."""
+QUEUE = 1024
+"""Signals that may wait: what kernels allowed in this model's day (/proc/sys/kernel/rtsig-max), and few enough to be
+seen overflowing; today's default is a share of the machine's memory."""
 RECVS_IN_A_ROW = 16
 """Recvs for one connection before the others get their turn."""
 
@@ -70,6 +74,8 @@ class Client:
 
 def serve(server: Server, listener: socket.socket) -> None:
     """Serve all connections of one listener in this thread until the stop."""
+    _, most = resource.getrlimit(resource.RLIMIT_SIGPENDING)
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (QUEUE if most < 0 else min(QUEUE, most), most))
     # Blocked: kept in the queue until they are asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, {EVENT, OVERFLOW})
     SignalServer(server, listener).loop()
