@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from engine_lab import facts_or_skip
 
+pytestmark = pytest.mark.xdist_group("whole labs")
+
 PROJECT = Path(__file__).parents[2]
 SMALL = ["run", "epoll-10k", "--set", "fleet.connections=200", "--set", "fleet.phases[1].duration=200ms"]
 BOUND_S = 300.0
@@ -26,9 +28,15 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+# A test runner may have been started with SIGINT ignored, which its children inherit; a terminal never does that.
+AS_IN_A_TERMINAL = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+)
+
+
 def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "lab", *arguments],
+        [sys.executable, "-c", AS_IN_A_TERMINAL, sys.executable, "-m", "lab", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
         text=True,
@@ -64,10 +72,11 @@ def await_none(find: Callable[[], list[str]], within_s: float) -> None:
 
 
 def leftovers(cwd: Path) -> list[str]:
-    """List what `lab clean` would remove now."""
+    """List what `lab clean` would remove now of the runs below `cwd`."""
     code, out, err = lab("clean", "--dry-run", cwd=cwd)
     assert code == 0, err
-    return [line for line in out.splitlines() if line.startswith("would remove")]
+    runs = [folder.name for folder in cwd.glob("runs/*/*")]
+    return [line for line in out.splitlines() if line.endswith(tuple(f"of run {run}" for run in runs))]
 
 
 def test_a_run_passes_and_leaves_its_evidence(engine: str, tmp_path: Path) -> None:

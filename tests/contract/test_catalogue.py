@@ -1,0 +1,81 @@
+"""Scenarios of the catalogue, end to end: a few in every test run on netns, all on every engine where Docker is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from engine_lab import facts_or_skip
+
+PROJECT = Path(__file__).parents[2]
+MODELS = sorted(path.stem for path in (PROJECT / "scenarios").glob("model-*.yaml"))
+QUICK = ["model-blocking", "model-udp"]
+"""One that a script drives and one of a fleet."""
+BOUND_S = 600.0
+
+
+def lab(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+    """Run the command to its end; return exit code, standard output, standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def passes(name: str, engine: str, cwd: Path) -> None:
+    code, out, err = lab("run", name, "--engine", engine, "--quiet", cwd=cwd)
+    if code == 3:
+        pytest.skip(f"this machine cannot run {name} on {engine}: {err.strip()[-300:]}")
+    assert code == 0, out + err
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_scenario_of_a_model_passes_on_netns(name: str, tmp_path: Path) -> None:
+    facts_or_skip("netns")
+    passes(name, "netns", tmp_path)
+
+
+def test_a_series_ends_with_a_table_and_can_be_compared(tmp_path: Path) -> None:
+    facts_or_skip("netns")
+    code, out, err = lab("run", "model-nonblocking", "--engine", "netns", "--quiet", cwd=tmp_path)
+    assert code == 0, out + err
+    folder = tmp_path / "runs" / "model-nonblocking" / "latest"
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert [row["name"] for row in verdict["table"]] == ["nonblocking", "epoll"]
+    assert all(row["columns"]["server.syscalls_per_message"]["median"] > 1 for row in verdict["table"])
+    for name in ("nonblocking-1", "epoll-1"):
+        cell = folder / "cells" / name
+        assert all((cell / file).exists() for file in ("manifest.json", "verdict.json", "tables/usage.parquet"))
+    assert "nonblocking" in (folder / "summary.txt").read_text()
+    cells = [str(folder / "cells" / name) for name in ("nonblocking-1", "epoll-1")]
+    code, out, err = lab("compare", "--json", "--column", "server.idle_cpu", *cells, cwd=tmp_path)
+    assert code == 0, err
+    (pair,) = json.loads(out)["differences"]
+    assert pair["times"] < 0.1, "the epoll server idles"
+    assert pair["differ"] is None, "one run each shows no difference"
+    code, out, err = lab("compare", "model-nonblocking", cwd=tmp_path)
+    assert (code, "One run each: no interval" in out) == (0, True), out + err
+
+
+def test_comparing_what_is_not_there_exits_2(tmp_path: Path) -> None:
+    code, _, err = lab("compare", "never-ran", cwd=tmp_path)
+    assert code == 2
+    assert "no such run, got 'never-ran'" in err
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("engine", ["netns", "compose"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_scenario_of_a_model_passes(name: str, engine: str, tmp_path: Path) -> None:
+    facts_or_skip(engine)
+    passes(name, engine, tmp_path)
