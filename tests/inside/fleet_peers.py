@@ -183,14 +183,12 @@ def started(
         text=True,
         preexec_fn=limit,
     )
-    try:
-        with process:
+    with process:
+        try:
             yield process
+        finally:
             if process.poll() is None:
                 process.kill()
-    finally:
-        if process.poll() is None:
-            process.kill()
 
 
 def finish(process: subprocess.Popen[str], folder: Path) -> Finished:
