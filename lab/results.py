@@ -7,6 +7,7 @@ same folder. May be called again on an old run; nothing but the run folder is re
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 import polars as pl
 
 from lab.analysis import analyze, write_parquet
+from lab.analysis.boundary_tables import boundary_tables
+from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
 from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.analysis.script_tables import script_tables
 from lab.analysis.usage_tables import usage_tables
@@ -48,7 +51,7 @@ def make_tables(folder: Path, say: Callable[[str], None]) -> None:
     for part_folder in tables.glob(".*/"):
         part_folder.rmdir()
     _latency_tables(folder)
-    for name, frame in (script_tables(folder) | usage_tables(folder)).items():
+    for name, frame in (script_tables(folder) | usage_tables(folder) | boundary_tables(folder)).items():
         frame.write_parquet(tables / f"{name}.parquet")
 
 
@@ -82,6 +85,16 @@ def conclude_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
     (folder / "summary.txt").write_text(series_text(folder))
     return verdict
+
+
+def warm_up() -> None:
+    """Load the compiled code (or compile it, once on a machine) by analysing a capture of one packet."""
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "one.pcapng"
+        with PcapngWriter(capture, InterfaceDescription(name="none")) as writer:
+            writer.packet(0, bytes(64))
+        analysis = analyze([capture])
+        write_parquet(analysis, Path(folder))
 
 
 def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lab.engines import Engine, SubnetTaken
@@ -73,8 +73,10 @@ class Session:
 
     # --- the whole -----------------------------------------------------------------------------------------------
 
-    def execute(self) -> None:
+    def execute(self, when_traffic_ends: Callable[[], None] = lambda: None) -> None:
         """Run the scenario and leave its results in the run folder; nothing of it is left on the machine.
+
+        `when_traffic_ends` is called before captures are drained: from then on other work disturbs no measurement.
 
         Raises LabError; KeyboardInterrupt passes through after everything has been removed.
         """
@@ -82,6 +84,7 @@ class Session:
             self.bring_up(with_fleet=True)
             with self._timed("traffic"):
                 self._traffic()
+            when_traffic_ends()
             with self._timed("drain"):
                 self._stop_programs()
             with self._timed("collect"):
