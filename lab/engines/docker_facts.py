@@ -49,6 +49,7 @@ def docker_facts(api: docker.APIClient, image: str, *, engine: str, version: str
         conntrack_max=found["conntrack_max"],
         port_range=(found["port_range"][0], found["port_range"][1]),
         taken_subnets=tuple(sorted(subnets)),
+        file_max=found.get("file_max"),  # absent from what an older version has kept
         missing=tuple(found["missing"]),
     )
 

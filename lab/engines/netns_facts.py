@@ -49,6 +49,7 @@ def probe_facts() -> Facts:
         conntrack_max=None,  # nothing tracks connections in the switch's namespace
         port_range=(low, high),
         taken_subnets=(),  # hosts see no network but their own
+        file_max=int(Path("/proc/sys/fs/file-max").read_text()),
         missing=tuple(found["missing"]),
     )
 

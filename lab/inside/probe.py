@@ -42,6 +42,7 @@ def probe() -> dict[str, Any]:
         "architecture": platform.machine(),
         "nofile_hard": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         "pids_max": pids_max(),
+        "file_max": _number("/proc/sys/fs/file-max"),
         "conntrack_max": _number("/proc/sys/net/netfilter/nf_conntrack_max"),
         "port_range": [int(n) for n in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()],
         "missing": sorted(name for name, there in tried.items() if there is False),

@@ -29,5 +29,7 @@ class Facts:
     """Default ephemeral ports of a new host, both ends included (net.ipv4.ip_local_port_range)."""
     taken_subnets: tuple[str, ...]
     """IPv4 subnets that routes and networks of the machine use already."""
+    file_max: int | None = None
+    """Open files all processes of the machine together may have (fs.file-max); None where it cannot be read."""
     missing: tuple[str, ...] = ()
     """Kernel features a scenario might want and this machine lacks, by name, e.g. `netem`, `io_uring`."""

@@ -15,10 +15,11 @@ from typing import Any
 from lab.errors import MachineLacks
 from lab.inside.handlers import parse_handler
 from lab.inside.servers import MODELS
-from lab.scenario.check import DESCRIPTORS_KEPT, host_names, port_range
+from lab.scenario.check import DESCRIPTORS_KEPT, host_names
 from lab.scenario.load import Loaded
 from lab.scenario.schema import ClosedLoad, Fleet, OpenLoad, Phase, Scenario, Server
 from lab.topology import Facts, Host, Interface, Network, Program, Topology
+from lab.topology.capacity import check_capacity, port_line, workers_dealt_by_hash
 from lab.topology.script_plan import script_programs
 
 SUBNET_POOL = ipaddress.IPv4Network("10.64.0.0/10")
@@ -44,6 +45,7 @@ def plan(loaded: Loaded, facts: Facts, *, salt: int = 0) -> Topology:
         *script_programs(scenario, hosts, networks),
     )
     _check_tracking(scenario, facts, arithmetic)
+    check_capacity(scenario, facts, programs, arithmetic)
     return Topology(
         scenario=loaded.name,
         networks=tuple(networks.values()),
@@ -153,15 +155,20 @@ def _captures(scenario: Scenario, hosts: dict[str, Host]) -> Iterator[Program]:
             break
 
 
-def _workers(given: int | str, needed: int, room: int, arithmetic: list[str], who: str) -> int:
-    """Return how many processes hold `needed` connections, `room` each; note the arithmetic."""
-    least = max(1, -(-needed // room))
+def _workers(given: int | str, needed: int, room: int, arithmetic: list[str], who: str, *, by_hash: bool) -> int:
+    """Return how many processes hold `needed` connections, `room` each; note the arithmetic.
+
+    `by_hash`: connections are dealt to them by chance and not in turn.
+    """
+    least = workers_dealt_by_hash(needed, room) if by_hash else max(1, -(-needed // room))
     workers = least if given == "auto" else int(given)
+    fullest = " with room for an uneven deal (SO_REUSEPORT)" if by_hash and least > 1 else ""
     arithmetic.append(
         f"{who}: {needed:,} connections / {room:,} a process = {least} "
-        f"worker{'s' if least > 1 else ''}" + ("" if workers == least else f"; the scenario asks for {workers}")
+        f"worker{'s' if least > 1 else ''}{fullest}"
+        + ("" if workers == least else f"; the scenario asks for {workers}")
     )
-    if workers < least:
+    if workers * room < needed:
         raise MachineLacks(
             f"{who}: {workers} workers of {room:,} connections each cannot hold {needed:,} connections; {least} can",
             hint="leave `workers: auto`, or raise the machine's hard limit of open files (RLIMIT_NOFILE)",
@@ -189,7 +196,9 @@ def _servers(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Iterato
     if fleet is not None and fleet.transport == "tcp" and model.scale == "workers":
         room = model.max_connections(nofile) or nofile
         own_limit = model.ceiling is not None and workers != "auto"  # a model's own ceiling may be what is studied
-        workers = _workers(workers, fleet.connections, nofile if own_limit else room, arithmetic, "server")
+        workers = _workers(
+            workers, fleet.connections, nofile if own_limit else room, arithmetic, "server", by_hash=True
+        )
     arguments = ["--bind", "0.0.0.0", "--port", str(server.port), "--backlog", str(server.backlog)]
     if model.scale == "workers":
         arguments += ["--workers", str(1 if workers == "auto" else workers)]
@@ -215,15 +224,11 @@ def _fleets(scenario: Scenario, facts: Facts, hosts: dict[str, Host], arithmetic
     if server is None or fleet is None:
         return
     names = [name for name, group in host_names(scenario).items() if group == fleet.hosts]
-    low, high = port_range(scenario.hosts[fleet.hosts])
     share, extra = divmod(fleet.connections, len(names))
     most = share + bool(extra)
-    arithmetic.append(
-        f"clients: {fleet.connections:,} connections / {len(names)} hosts = {most:,} each, "
-        f"of {high - low + 1:,} ephemeral ports ({low}-{high})"
-    )
+    arithmetic.append(port_line(scenario, len(names), most))
     room = _nofile(scenario, fleet.hosts, facts) - DESCRIPTORS_KEPT
-    workers = _workers(fleet.workers, most, room, arithmetic, "each fleet host")
+    workers = _workers(fleet.workers, most, room, arithmetic, "each fleet host", by_hash=False)
     first = 0
     for index, name in enumerate(names):
         count = share + (index < extra)
