@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Unit = Literal["count", "ns", "bytes", "per_s", "ratio"]
-Source = Literal["fleet", "server", "capture", "packets", "counters", "latency", "script", "usage"]
+Source = Literal["fleet", "server", "capture", "packets", "counters", "latency", "script", "usage", "boundaries"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Measure:
     source: Source
     """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
     the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log;
-    `script`: what the steps of a script gave; `usage`: what the server used, phase by phase."""
+    `script`: what the steps of a script gave; `usage`: what the server used, phase by phase; `boundaries`: where
+    messages were joined or cut on their way to one host, by the boundary logs of both ends."""
     meaning: str
 
 
@@ -56,6 +57,7 @@ def _all() -> tuple[Measure, ...]:
             "script": "script",
             "step": "script",
             "state": "script",
+            "boundaries": "boundaries",
         }
         source = "usage" if name in USAGE else sources.get(prefix, "packets")
         return Measure(name=name, unit=unit, source=source, meaning=meaning)
@@ -131,6 +133,27 @@ def _all() -> tuple[Measure, ...]:
         measure("step.*.bytes", "bytes", "payload that a step moved, by its name"),
         measure("step.*.calls", "count", "send or recv calls that a step made, by its name"),
         measure("state.*", "count", "sockets in a state at a look, by its name: `state.after.TIME-WAIT`"),
+        measure("boundaries.messages", "count", "messages sent to this host, by the sender's boundary log"),
+        measure("boundaries.misread", "count", "of these, those that the receiver joined, cut, or did not get"),
+        measure("boundaries.lost", "count", "of these, those of which no recv brought anything"),
+        measure("boundaries.duplicated", "count", "datagrams to this host that more than one recv brought"),
+        measure(
+            "boundaries.sends.*", "count", "send calls to this host: `all`, `aligned`, `coalesced`, `split` (or both)"
+        ),
+        measure(
+            "boundaries.segments.*", "count", "segments with new bytes to it: `all`, `aligned`, `coalesced`, `split`"
+        ),
+        measure("boundaries.recvs.*", "count", "recv calls at it: `all`, `aligned`, `coalesced`, `split`"),
+        measure(
+            "boundaries.joined_by.*",
+            "count",
+            "messages that came coalesced, by cause: one_send, cork, nagle, send_queue, late_recv",
+        ),
+        measure(
+            "boundaries.cut_by.*",
+            "count",
+            "messages that came split, by cause: several_sends, mss, sender, recv_size, early_recv",
+        ),
         measure("counter.*", "count", "growth of a kernel counter of one host, e.g. `counter.TcpExt.ListenOverflows`"),
     )
 

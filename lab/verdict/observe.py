@@ -154,6 +154,7 @@ def observe(what: str, at: str, evidence: Evidence) -> Observation:
         "latency": _latency,
         "script": _script,
         "usage": _usage,
+        "boundaries": _boundaries,
     }[measure.source]
     return source(what, at, evidence)
 
@@ -219,6 +220,13 @@ def _usage(what: str, at: str, evidence: Evidence) -> Observation:
     from lab.verdict.usage import observe_usage
 
     return observe_usage(what, at, evidence)
+
+
+def _boundaries(what: str, at: str, evidence: Evidence) -> Observation:
+    # Imported here for the same reason.
+    from lab.verdict.boundaries import observe_boundaries
+
+    return observe_boundaries(what, at, evidence)
 
 
 def _capture(what: str, at: str, evidence: Evidence) -> Observation:
