@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lab import __version__, store
-from lab.errors import EXIT_INTERRUPTED, LabError, Problem, ScenarioInvalid
+from lab.errors import EXIT_INTERRUPTED, EXIT_MACHINE_LACKS, LabError, Problem, ScenarioInvalid
 
 if TYPE_CHECKING:
     from lab.engines import Engine
@@ -206,7 +206,7 @@ def finish(this: store.Run, verdict: dict[str, Any], *, as_json: bool) -> NoRetu
         out(verdict)
     else:
         show_summary(this)
-    raise typer.Exit(EXIT_CODES[verdict["verdict"]])
+    raise typer.Exit(EXIT_MACHINE_LACKS if verdict.get("machine_lacks") else EXIT_CODES[verdict["verdict"]])
 
 
 def show_summary(this: store.Run) -> None:
@@ -254,8 +254,9 @@ def report(
     if store.is_series(this):
         from lab.results import conclude_series
 
-        if again:
-            conclude_series(this.folder, this.read_json("verdict.json")["timing_s"])
+        there = (this.folder / "verdict.json").exists()  # an interrupted series has none, and its runs can be judged
+        if again or not there:
+            conclude_series(this.folder, this.read_json("verdict.json")["timing_s"] if there else {})
         show_summary(this)
         return
     if again or not (this.folder / "verdict.json").exists():

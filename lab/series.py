@@ -99,10 +99,10 @@ def _run_cell(
         verdict = conclude(run, session.timing_s, progress)
     except LabError as error:
         if error.exit_code == MachineLacks.exit_code:
-            record.left_out = str(error)
+            record.left_out = " ".join(str(error).split())
             progress.say(f"left out: {error}")
         else:
-            record.failed.append(f"repeat {repeat + 1}: {error}")
+            record.failed.append(f"repeat {repeat + 1}: {' '.join(str(error).split())}")
             progress.say(f"failed: {error}")
         return
     record.runs.append(str(run.folder.relative_to(whole.folder)))

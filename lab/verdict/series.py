@@ -3,7 +3,8 @@
 Goes in: the series' folder (`series.json`, and each cell's run with its `verdict.json`). Comes out: the content of the
 series' own `verdict.json`: the same keys as a run's, and `table`, one row a cell (`lab/verdict/compare.py`).
 
-A cell that this machine cannot run is named in `left_out` and decides nothing; a comparison with it is `unknown`.
+A cell that this machine cannot run is named in `left_out` and decides nothing; a comparison with it is `unknown`, and
+`machine_lacks` says whether that is all that stays open.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def judge_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
     expectations = [_cell(cell, rows.get(cell["name"]), folder) for cell in cells]
     expectations += [_comparison(comparison, series, rows) for comparison in series["compare"]]
     verdicts = {one["verdict"] for one in expectations}
+    open_ones = [one.get("left_out", False) for one in expectations if one["verdict"] == "unknown"]
     validities = [a_row["validity"] for a_row in rows.values() if a_row["validity"]]
     for a_row in rows.values():
         a_row["runs"] = [str(Path(run).relative_to(folder)) for run in a_row["runs"]]
@@ -42,6 +44,7 @@ def judge_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
         "verdict": "fail" if "fail" in verdicts else "pass" if verdicts == {"pass"} else "unknown",
         "expectations": expectations,
         "left_out": {cell["name"]: cell["left_out"] for cell in series["cells"] if cell["left_out"]},
+        "machine_lacks": "fail" not in verdicts and any(open_ones) and all(open_ones),
         "capture": {},
         "validity": max(validities, key=SPOILT.index, default="valid"),
         "columns": series["columns"],
@@ -102,9 +105,11 @@ def _comparison(comparison: dict[str, Any], series: dict[str, Any], rows: dict[s
         ),
     }
     missing = [*of_missing, *over_missing]
+    left_out = {cell["name"] for cell in series["cells"] if cell["left_out"]}
     if missing or not statistics.median(over_values):
         text = f"no number from {', '.join(missing)}" if missing else f"the median of {over} is 0"
-        return {**result, "observed": None, "verdict": "unknown", "evidence": text}
+        why_out = bool(missing) and left_out.issuperset(missing)
+        return {**result, "observed": None, "verdict": "unknown", "evidence": text, "left_out": why_out}
     ratio = statistics.median(of_values) / statistics.median(over_values)
     holds = (comparison["at_least"] is None or ratio >= comparison["at_least"]) and (
         comparison["at_most"] is None or ratio <= comparison["at_most"]
