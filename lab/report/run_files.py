@@ -59,9 +59,14 @@ class RunFiles:
         if evidence is not None:
             missing += [f"hosts/{host}/fleet.json" for host, result in evidence.fleets.items() if not result]
             missing += [f"hosts/{host}/capture.json" for host, result in evidence.captures.items() if not result]
-            if not evidence.server:
+            if run.has_server and not evidence.server:
                 missing.append(f"hosts/{evidence.manifest['server_host']}/server.json")
         return run
+
+    @property
+    def has_server(self) -> bool:
+        """Whether the scenario has a server; a scripted lesson may do without."""
+        return "server" in self.manifest
 
     @property
     def shown_folder(self) -> str:

@@ -7,6 +7,7 @@ the run did not leave is called `not recorded`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
@@ -79,10 +80,34 @@ def happened(run: RunFiles) -> list[str]:
     """Tell what the programs did and measured."""
     if run.evidence is None:
         return ["The run did not get far enough to leave a manifest and a topology."]
-    sentences = [_opened(run), _exchanged(run)] if not _is_udp(run) else [_datagrams(run)]
-    sentences += _latency(run)
-    sentences.append(_processor(run))
+    sentences = list(_played(run)) if run.manifest.get("script") else []
+    if run.evidence.fleets:
+        sentences += [_opened(run), _exchanged(run)] if not _is_udp(run) else [_datagrams(run)]
+        sentences += _latency(run)
+    if run.has_server:
+        sentences.append(_processor(run))
     return sentences
+
+
+def _played(run: RunFiles) -> Iterator[str]:
+    """Tell how the script went: which steps were made, in their order, and the first that was not as written."""
+    steps = run.table("steps", ["index", "host", "do", "label", "socket", "bytes", "outcome", "as_written", "error"])
+    if steps is None:
+        return
+    rows = steps.sort("index").to_dicts()
+    made = [row for row in rows if row["outcome"] != "not made"]
+    yield f"The script: {len(made)} of {plural(len(rows), 'step')} made, in this order:"
+    yield ", ".join(_step(row) for row in made) + "."
+    other = next((row for row in made if not row["as_written"]), None)
+    if other is not None:
+        yield f"Not as written: step {other['index'] + 1}, {_step(other)}: {other['error'] or other['outcome']}."
+
+
+def _step(row: dict[str, Any]) -> str:
+    """`client send 5 B`, `server recv: ECONNRESET`"""
+    size = f" {units.show_bytes(row['bytes'])}" if row["bytes"] else ""
+    outcome = "" if row["outcome"] in ("ok", "begun") else f": {row['outcome']}"
+    return f"{row['host'] or 'fleet'} {row['do']}{size}{outcome}"
 
 
 def _is_udp(run: RunFiles) -> bool:
