@@ -137,6 +137,16 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
+def open_descriptors(process: int | str) -> int:
+    """How many descriptors a process has open. Raises OSError for one that has ended.
+
+    Since Linux 6.2 the size of its folder tells; before, they are counted, which takes a microsecond each.
+    """
+    folder = f"/proc/{process}/fd"
+    told = os.stat(folder).st_size
+    return told if told else len(os.listdir(folder)) - (process == "self")
+
+
 def usage() -> Event:
     """What this process and its ended children have used so far, from getrusage(2) and /proc/self."""
     own = resource.getrusage(resource.RUSAGE_SELF)
@@ -151,5 +161,5 @@ def usage() -> Event:
         "rss_bytes": int(status["VmRSS"].split()[0]) * 1024,
         "rss_peak_bytes": int(status["VmHWM"].split()[0]) * 1024,
         "threads": int(status["Threads"]),
-        "descriptors": len(os.listdir("/proc/self/fd")) - 1,
+        "descriptors": open_descriptors("self"),
     }

@@ -211,7 +211,7 @@ def usage_with(pids: list[int]) -> dict[str, Any]:
             status = dict(
                 line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
             )
-            whole["descriptors"] += len(os.listdir(folder / "fd"))
+            whole["descriptors"] += lifecycle.open_descriptors(pid)
             whole["pss_bytes"] += _pss_bytes(folder)
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has just ended; what it used comes with getrusage(RUSAGE_CHILDREN) once it is reaped
