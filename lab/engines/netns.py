@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.engines import Leftover, News, Say
+from lab.engines.labels import KEPT_MARK
 from lab.engines.netns_channel import Channel, Message
 from lab.engines.netns_facts import probe_facts
 from lab.engines.netns_files import collect_files
@@ -188,6 +189,8 @@ class NetnsEngine:
     # ---- runs that outlive a lab process
 
     def leave(self) -> None:
+        assert self._folder is not None, "up comes first"
+        (self._folder / KEPT_MARK).touch()  # left on purpose: `lab clean` leaves it alone
         self._ask("unsubscribe")
         self._ask("leave", unread=list(self._unread))
         self._forget()
@@ -245,7 +248,7 @@ class NetnsEngine:
 
     def leftovers(self) -> list[Leftover]:
         return [
-            Leftover(kind="process", name=str(guard.pid), run=guard.run, alive=guard.owner_alive)
+            Leftover(kind="process", name=str(guard.pid), run=guard.run, alive=_in_use(guard))
             for guard in find_guards()
         ]
 
@@ -329,3 +332,8 @@ def _event(line: str) -> dict[str, Any] | None:
             event: dict[str, Any] = json.loads(line)
             return event if "event" in event else None
     return None
+
+
+def _in_use(guard: Guard) -> bool:
+    """Whether the lab process that made the run lives, or left it on purpose (`lab up`)."""
+    return guard.owner_alive or (guard.folder / KEPT_MARK).exists()

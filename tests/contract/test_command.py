@@ -152,6 +152,7 @@ def test_a_lab_that_is_up_can_be_entered_and_ends_with_its_captures(engine: str,
         assert (code, out.strip()) == (0, "b'HELLO'"), err
         code, _, _ = lab("exec", "client-1", "--", "sh", "-c", "exit 7", cwd=tmp_path)
         assert code == 7
+        assert leftovers(tmp_path) == [], "a lab left on purpose is not left behind"
     finally:
         code, out, err = lab("down", cwd=tmp_path)
     assert code == 0, out + err
