@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
+import subprocess
+import sys
 
 from lab.inside import lifecycle
 from lab.inside.servers.children import usage_with
@@ -21,31 +21,29 @@ def test_descriptors_are_those_that_are_open() -> None:
             os.close(descriptor)
 
 
+BURN = """
+import sys, time
+end = time.process_time_ns() + 3_000_000  # less than a tick of /proc/PID/stat
+while time.process_time_ns() < end:
+    pass
+print(time.process_time_ns(), flush=True)
+sys.stdin.read()
+"""
+
+
 def test_the_cpu_time_of_a_living_child_counts_to_the_nanosecond() -> None:
-    ready, told = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        end = time.process_time_ns() + 3_000_000  # less than a tick of /proc/PID/stat
-        while time.process_time_ns() < end:
-            pass
-        os.write(told, b".")
-        signal.pause()
-        os._exit(0)
-    try:
-        os.read(ready, 1)
-        alone, together = usage_with([]), usage_with([pid])
-        assert together["cpu_total_ns"] - alone["cpu_total_ns"] >= 3_000_000
-        assert (alone["processes"], together["processes"]) == (1, 2)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(ready)
-        os.close(told)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", BURN], stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout is not None
+        burnt_ns = int(child.stdout.readline())
+        alone, together = usage_with([]), usage_with([child.pid])
+        assert child.stdin is not None
+        child.stdin.close()
+    assert together["cpu_total_ns"] - alone["cpu_total_ns"] >= burnt_ns
+    assert (alone["processes"], together["processes"]) == (1, 2)
 
 
 def test_a_child_that_has_ended_is_no_error() -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert usage_with([pid])["processes"] == 1
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert usage_with([child.pid])["processes"] == 1
