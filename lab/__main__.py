@@ -10,12 +10,13 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from lab import __version__, store
+from lab import __version__, look_verbs, store
 from lab.errors import EXIT_INTERRUPTED, EXIT_MACHINE_LACKS, LabError, Problem, ScenarioInvalid
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def run(
         this = store.create(loaded.name, Root())
         progress.say(f"run {_short(this.folder)}")
         session = Session(loaded, chosen, this, progress)
-        session.execute()
+        session.execute(when_traffic_ends=_load_analysis)
         progress.stage("analysis")
         verdict = conclude(this, session.timing_s, progress)
     finish(this, verdict, as_json=as_json)
@@ -189,6 +190,17 @@ def _run_series(loaded: Loaded, engine: str, *, quiet: bool, as_json: bool) -> N
         timing_s = run_series(loaded, lambda: engine_named(chosen), this, progress, conclude, COLUMNS)
         verdict = conclude_series(this.folder, timing_s)
     finish(this, verdict, as_json=as_json)
+
+
+def _load_analysis() -> None:
+    """Load the analysis (a second of imports) beside what the session still waits for."""
+
+    def load() -> None:
+        from lab.results import warm_up
+
+        warm_up()
+
+    threading.Thread(target=load, name="loading the analysis", daemon=True).start()
 
 
 def conclude(this: store.Run, timing_s: dict[str, float], progress: Any) -> dict[str, Any]:
@@ -266,21 +278,8 @@ def report(
     show_summary(this)
 
 
-@app.command()
-def inspect(
-    run_name: RunName,
-    connection: Annotated[int | None, typer.Option("--connection", "-c", help="Draw this connection.")] = None,
-    host: Annotated[str | None, typer.Option("--host", help="The vantage; default: the server's.")] = None,
-    where: Annotated[str | None, typer.Option("--where", help="SQL condition over the connections table.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Rows to print.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """Look into a run's captures: kinds of connections, one example each, or one connection as a ladder."""
-    from lab.inspect_run import inspect_run
-
-    this = store.find(run_name, Root())
-    data, text = inspect_run(this.folder, connection=connection, host=host, where=where, limit=limit)
-    out(data) if as_json else print(text)
+app.command()(look_verbs.inspect)
+app.command()(look_verbs.analyze)
 
 
 @app.command("runs")

@@ -5,6 +5,7 @@
     ├── MachineLacks          3   this machine cannot do it: what is missing, and the remedy
     ├── RunFailed             1   hosts or programs failed while the lab ran
     ├── CaptureFileBroken     1   a capture file cannot be read further: the byte offset says where
+    │   └── NotACapture       2   a file that is no capture at all
     └── TeardownIncomplete    5   something the lab created could not be removed
 
 A verdict of `fail` exits 1 and of `unknown` exits 4 without an exception: they are results, not errors.
@@ -40,6 +41,7 @@ class Problem:
 
     file: str
     line: int
+    """0 where no line of a file is wrong, but an option or the file as a whole."""
     key: str
     """Dotted path of the key, e.g. `fleet.connections`; empty for the file as a whole."""
     what: str
@@ -49,7 +51,8 @@ class Problem:
     def __str__(self) -> str:
         key = f" {self.key}:" if self.key else ""
         hint = f"\nhint: {self.hint}" if self.hint else ""
-        return f"{self.file}:{self.line}:{key} {self.what}{hint}"
+        line = f"{self.line}:" if self.line else ""
+        return f"{self.file}:{line}{key} {self.what}{hint}"
 
 
 class ScenarioInvalid(LabError):
@@ -76,6 +79,12 @@ class CaptureFileBroken(LabError):
     def __init__(self, message: str, *, offset: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.offset = offset
+
+
+class NotACapture(CaptureFileBroken):
+    """A file that does not begin as any capture does."""
+
+    exit_code = EXIT_INVALID
 
 
 class TeardownIncomplete(LabError):

@@ -1,87 +1,76 @@
-"""Look into a run's captures: the kinds of connections with an example of each, or one connection as a ladder."""
+"""Look into a run's captures: the kinds of connections with an example of each, or one connection as a ladder.
+
+In: a run folder with its tables. Out: plain data, and the same as text. What happened between two captured hosts is
+told by `between_vantages.py`.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lab import units
-from lab.errors import Problem, ScenarioInvalid
-from lab.report.ladder import draw
+from lab.captured import Captured, Wanted, problem, tell_kinds, tell_matching, tell_one
 from lab.report.run_files import RunFiles
-from lab.report.steps import steps
-
-KIND = ("handshake", "handshake_reason", "teardown", "reset", "history")
 
 
-def inspect_run(
-    folder: Path, *, connection: int | None, host: str | None, where: str | None, limit: int
-) -> tuple[Any, str]:
-    """Return the same findings as plain data and as text. Raises ScenarioInvalid for what is not there."""
+def inspect_run(folder: Path, wanted: Wanted, *, host: str | None) -> tuple[Any, str, list[str]]:
+    """Return what is wanted of one vantage as data and as text, and lines about what was done beside.
+
+    Raises ScenarioInvalid for what is not there.
+    """
+    wanted.check()
+    captured = at_vantage(folder, host)
+    said: list[str] = []
+    data: Any
+    if wanted.connection is not None:
+        data, text, packets = tell_one(captured, wanted)
+        if wanted.svg is not None:
+            said.append(f"drawing written to {wanted.svg}")
+    elif wanted.where is not None:
+        rows, text = tell_matching(captured, wanted.where, wanted.limit)
+        packets = captured.packets_of(rows["id"].to_list())
+        data = rows.to_dicts()
+    else:
+        kinds, text = tell_kinds(captured, f"lab inspect {folder.parent.name}", wanted.limit)
+        return kinds.to_dicts(), text, said
+    if wanted.takes_packets:
+        from lab.take_packets import take
+
+        said += take(captured, packets, wanted)
+    return data, text, said
+
+
+def at_vantage(folder: Path, host: str | None) -> Captured:
+    """Open one host's capture of a run; without `host` the server's, or the first. Raises ScenarioInvalid."""
     table = folder / "tables" / "connections.parquet"
+    if (folder / "series.json").exists():
+        cells = ", ".join(sorted(path.name for path in (folder / "cells").iterdir()))
+        raise problem(str(folder), f"a series of runs, not a run; its runs are {cells}", f"inspect {folder}/cells/NAME")
     if not table.exists():
-        raise _problem(table, "the run has no tables", "make them with `lab report RUN --again`")
-    everything = pl.read_parquet(table)
-    vantages = everything["host"].unique(maintain_order=True).to_list()
+        raise problem(str(table), "the run has no tables", "make them with `lab report RUN --again`")
+    vantages = pl.read_parquet(folder / "tables" / "captures.parquet", columns=["host"])["host"].unique().to_list()
     if host is None:
-        server = json.loads((folder / "manifest.json").read_text())["server_host"]
-        host = server if server in vantages else vantages[0] if vantages else ""
+        server = json.loads((folder / "manifest.json").read_text()).get("server_host")
+        host = server if server in vantages else min(vantages, default="")
     if host not in vantages:
-        raise _problem(table, f"no capture of host {host!r}; captured: {', '.join(vantages) or 'none'}")
-    rows = everything.filter(pl.col("host") == host)
-    if where is not None:
-        try:
-            rows = rows.filter(pl.sql_expr(where))
-        except pl.exceptions.PolarsError as error:
-            raise _problem(table, f"--where: {error}; columns: {', '.join(rows.columns)}") from error
-    if connection is not None:
-        return _one(folder, rows, connection, host)
-    if where is not None:
-        shown = rows.head(limit)
-        return rows.to_dicts(), f"{_table(shown)}\n{shown.height} of {rows.height} connections"
-    return _kinds(rows, host, limit)
+        captured = ", ".join(sorted(vantages)) or "none"
+        raise problem(str(table), f"no capture of host {host!r}; captured: {captured}")
+    ours = pl.col("host") == host
 
+    def connections() -> Iterator[pl.DataFrame]:
+        yield pl.scan_parquet(table).filter(ours).collect()
 
-def _problem(file: Path, what: str, hint: str | None = None) -> ScenarioInvalid:
-    return ScenarioInvalid(Problem(file=str(file), line=1, key="", what=what, hint=hint))
+    def packets(condition: pl.Expr) -> Iterator[pl.DataFrame]:
+        yield pl.scan_parquet(folder / "tables" / "packets.parquet").filter(ours & condition).collect()
 
-
-def _one(folder: Path, rows: pl.DataFrame, connection: int, host: str) -> tuple[Any, str]:
-    found = rows.filter(pl.col("id") == connection)
-    if found.is_empty():
-        what = f"no connection {connection} at {host}; there are {rows.height}, numbered from {rows['id'].min()}"
-        raise _problem(folder / "tables" / "connections.parquet", what)
-    row = found.to_dicts()[0]
-    packets = (
-        pl.scan_parquet(folder / "tables" / "packets.parquet")
-        .filter((pl.col("host") == host) & (pl.col("connection") == connection))
-        .collect()
-    )
-    orig, resp = RunFiles.read(folder).endpoints(row)
-    text = "\n".join(draw(steps(packets, connection, row), orig, resp))
-    return {"connection": row, "packets": packets.to_dicts()}, text
-
-
-def _kinds(rows: pl.DataFrame, host: str, limit: int) -> tuple[Any, str]:
-    kinds = (
-        rows.group_by(KIND)
-        .agg(pl.len().alias("connections"), pl.col("id").min().alias("example"))
-        .sort("connections", descending=True)
-    )
-    lines = [f"{units.show_count(rows.height)} connections at {host}, by kind (an example of each in the last column)"]
-    lines.append(_table(kinds.head(limit)))
-    if kinds.height:
-        lines.append(f"Draw one: `lab inspect RUN --connection {kinds['example'][0]}`")
-    return kinds.to_dicts(), "\n".join(lines)
-
-
-def _table(frame: pl.DataFrame) -> str:
-    """Return rows as aligned text; null is a dash."""
-    cells = [frame.columns] + [["-" if value is None else str(value) for value in row] for row in frame.rows()]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(frame.columns))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    return Captured(
+        name=host,
+        file=folder / "captures" / f"{host}.pcapng",
+        connections=connections,
+        packets=packets,
+        ends=RunFiles.read(folder).endpoints,
     )

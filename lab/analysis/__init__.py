@@ -86,16 +86,14 @@ class Analysis:
         """One row a TCP connection, in the order they were opened."""
         import polars as pl
 
-        from lab.analysis import tables
-
-        parts = list(self.connection_chunks())
-        return pl.concat(parts) if parts else pl.DataFrame(schema=tables.schema(tables.CONNECTION_COLUMNS))
+        return pl.concat(list(self.connection_chunks()))
 
     def connection_chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield the connections table in parts."""
+        """Yield the connections table in parts, at least one."""
         import numpy as np
+        import polars as pl
 
-        from lab.analysis import rows
+        from lab.analysis import rows, tables
         from lab.analysis.state import CONNECTIONS
 
         lossy = np.array([bool(record.interface.dropped) for record in self._survey.captures], np.bool_)
@@ -103,6 +101,8 @@ class Analysis:
         for first in range(0, total, ROWS_AT_ONCE):
             count = min(ROWS_AT_ONCE, total - first)
             yield rows.connection_rows(self._survey.state, first, count, lossy, self._addresses)
+        if not total:
+            yield pl.DataFrame(schema=tables.schema(tables.CONNECTION_COLUMNS))
 
     @cached_property
     def flows(self) -> pl.DataFrame:
@@ -115,18 +115,19 @@ class Analysis:
         """One row a frame, in the order of the files. Holds them all: some 150 bytes a packet."""
         import polars as pl
 
-        from lab.analysis import tables
-
-        if self._kept is None:
+        if not self._kept:
             parts = list(self.packet_chunks())
         else:
             index = list(accumulate((chunk.size for chunk in self._kept), initial=0))
             with ThreadPoolExecutor() as pool:
                 parts = list(pool.map(self._packet_rows, self._kept, index))
-        return pl.concat(parts, rechunk=False) if parts else pl.DataFrame(schema=tables.schema(tables.PACKETS))
+        return pl.concat(parts, rechunk=False)
 
     def packet_chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield the packets table in parts, in order; bounded memory whatever the number of packets."""
+        """Yield the packets table in parts, at least one, in order; bounded memory whatever the number of packets."""
+        import polars as pl
+
+        from lab.analysis import tables
         from lab.analysis.survey import survey
 
         chunks: Iterator[Records]
@@ -135,6 +136,8 @@ class Analysis:
         for chunk in chunks:
             yield self._packet_rows(chunk, index)
             index += chunk.size
+        if not index:
+            yield pl.DataFrame(schema=tables.schema(tables.PACKETS))
 
     def _packet_rows(self, chunk: Records, index: int) -> pl.DataFrame:
         """The rows of one chunk, whose first packet has this index."""

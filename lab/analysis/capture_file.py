@@ -25,7 +25,7 @@ from lab.analysis import pcapng_blocks, records
 from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
 from lab.analysis.pcapng_blocks import BlockBroken, Interface
 from lab.analysis.records import Frames
-from lab.errors import CaptureFileBroken
+from lab.errors import CaptureFileBroken, NotACapture
 
 __all__ = ["Batch", "CaptureReader", "Interface", "InterfaceDescription", "PcapngWriter", "RawPacket", "raw_packets"]
 
@@ -138,10 +138,11 @@ class CaptureReader:
             largest = max(records.LARGEST_PACKET, self.interfaces[0].snaplen)
             largest = min(largest, records.LARGEST_BLOCK)
         elif magic != PCAPNG_MAGIC:
-            raise damage or self._broken(
-                f"not a capture file, got first bytes {magic.hex(' ') or 'none'}; pcap and pcapng are known, "
+            got = self._buffer[: min(self._stop, 4)].tobytes().hex(" ") or "none"
+            raise damage or NotACapture(
+                f"{self.path}: byte 0: not a capture file, got first bytes {got}; pcap and pcapng are known, "
                 "plain or compressed by gzip or zstd",
-                0,
+                offset=0,
             )
         ring = [records.empty_frames(BATCH_PACKETS) for _ in range(BUFFERS)]
         frames = ring[0]

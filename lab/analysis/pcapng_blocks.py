@@ -40,7 +40,7 @@ class Interface:
     received: int | None = None
     """Packets the recorder says it saw (isb_ifrecv); None = not told."""
     dropped: int | None = None
-    """Packets it says it lost (isb_ifdrop and isb_osdrop); None = not told."""
+    """Packets it says it lost; None = not told."""
 
 
 def _order(big_endian: bool) -> str:
@@ -123,7 +123,12 @@ def read_interface(block: bytes, *, big_endian: bool) -> Interface:
 
 
 def read_statistics(block: bytes, interfaces: Sequence[Interface], *, big_endian: bool) -> None:
-    """Take an interface statistics block into the interface it is about (later blocks replace earlier ones)."""
+    """Take an interface statistics block into the interface it is about (later blocks replace earlier ones).
+
+    isb_ifdrop counts what the interface lost and isb_osdrop what the operating system lost, but recorders know one
+    number (libpcap's `ps_drop`, a packet socket's `tp_drops`) and write it under either name, some (ours too) under
+    both: their sum would count one loss twice. The greater of the two were lost for certain.
+    """
     order = _order(big_endian)
     if len(block) < 24:
         raise BlockBroken(f"interface statistics have at least 24 bytes, got {len(block)}")
@@ -138,4 +143,4 @@ def read_statistics(block: bytes, interfaces: Sequence[Interface], *, big_endian
     if ISB_IFRECV in counters:
         interface.received = counters[ISB_IFRECV]
     if ISB_IFDROP in counters or ISB_OSDROP in counters:
-        interface.dropped = counters.get(ISB_IFDROP, 0) + counters.get(ISB_OSDROP, 0)
+        interface.dropped = max(counters.get(ISB_IFDROP, 0), counters.get(ISB_OSDROP, 0))

@@ -69,6 +69,17 @@ def test_what_the_writer_writes_is_what_the_reader_reads(tmp_path: Path) -> None
     assert (made.received, made.dropped) == (7, 2)
 
 
+@pytest.mark.parametrize(("if_drop", "os_drop", "lost"), [(3, 3, 3), (3, 0, 3), (0, 4, 4), (None, 4, 4), (2, None, 2)])
+def test_one_loss_told_under_two_names_counts_once(
+    tmp_path: Path, if_drop: int | None, os_drop: int | None, lost: int
+) -> None:
+    path = tmp_path / "x.pcapng"
+    told = [(5, if_drop), (7, os_drop)]
+    counters = b"".join(option("<", code, struct.pack("<Q", n)) for code, n in told if n is not None)
+    path.write_bytes(section("<") + interface("<") + block("<", 5, struct.pack("<III", 0, 0, 0) + counters))
+    assert analyze([path]).captures["dropped"].to_list() == [lost]
+
+
 @pytest.mark.skipif(shutil.which("capinfos") is None, reason="capinfos is not installed")
 def test_wireshark_reads_what_the_writer_writes_without_a_warning(tmp_path: Path, ladder: Ladder) -> None:
     path = tmp_path / "x.pcapng"
