@@ -19,6 +19,7 @@ from lab.analysis import analyze, write_parquet
 from lab.analysis.boundary_tables import boundary_tables
 from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
 from lab.analysis.latency import export_hdr, read_latency, summarise
+from lab.analysis.memory_tables import memory_tables
 from lab.analysis.script_tables import script_tables
 from lab.analysis.usage_tables import usage_tables
 from lab.report.comparison import series_text
@@ -51,7 +52,8 @@ def make_tables(folder: Path, say: Callable[[str], None]) -> None:
     for part_folder in tables.glob(".*/"):
         part_folder.rmdir()
     _latency_tables(folder)
-    for name, frame in (script_tables(folder) | usage_tables(folder) | boundary_tables(folder)).items():
+    made = script_tables(folder) | usage_tables(folder) | memory_tables(folder) | boundary_tables(folder)
+    for name, frame in made.items():
         frame.write_parquet(tables / f"{name}.parquet")
 
 

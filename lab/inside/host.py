@@ -12,6 +12,9 @@ the traffic and one just after it bracket a run exactly. On SIGTERM it takes a l
 facts, and the counters first, last, and their difference. In all of these a counter that is absent is 0, but in
 `counters_first`, which is whole: a name that is absent there this kernel does not have.
 
+With `--memory` each sample of the period is followed by one of the machine's memory (`memory.py`) in `memory.jsonl`.
+One keeper of a lab is enough for that: all of them would read the same.
+
 It sleeps between samples; a sample costs about a millisecond.
 """
 
@@ -24,10 +27,11 @@ import resource
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab.inside import counters, lifecycle
+from lab.inside import counters, lifecycle, memory
 from lab.inside.interfaces import read_interfaces
 from lab.inside.offloads import read_offloads, switch_offloads
 from lab.inside.privileges import drop_capabilities
@@ -53,12 +57,14 @@ _LIMITS = ("NOFILE", "NPROC", "MEMLOCK", "AS", "STACK", "RTPRIO", "SIGPENDING")
 class _Keeper:
     """Counts SIGUSR1 and writes samples."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, memory_file: TextIO | None) -> None:
         self._file = file
+        self._memory = memory_file
         self._asked = 0
         self._answered = 0
         signal.signal(signal.SIGUSR1, self._ask)
         self.first = self.last = self.sample()
+        self.sample_memory()
 
     def _ask(self, _signal: int, _frame: object) -> None:
         self._asked += 1
@@ -69,6 +75,14 @@ class _Keeper:
         stamps = {"t_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
         self._file.write(json.dumps({**stamps, "counters": counters.nonzero(self.last)}, separators=(",", ":")) + "\n")
         return self.last
+
+    def sample_memory(self) -> None:
+        """Append how the machine's memory is used now, and how many sockets this stack has, if that was asked for."""
+        if self._memory is None:
+            return
+        stack = {name: n for name, n in self.last.items() if name.startswith("sockstat.TCP.")}
+        stamps = {"t_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+        self._memory.write(json.dumps({**stamps, **memory.read_memory(), "stack": stack}, separators=(",", ":")) + "\n")
 
     def answer(self) -> None:
         """Emit one `counters` event for each SIGUSR1 since the last time."""
@@ -98,11 +112,14 @@ def main(arguments: list[str] | None = None) -> int:
     out = lifecycle.out_folder()
     facts = {"name": options.name, **host_facts()}
     (out / "host.json").write_text(json.dumps(facts, indent=1) + "\n")
-    with open(out / "counters.jsonl", "w", buffering=1) as file:
-        keeper = _Keeper(file)
+    with ExitStack() as files:
+        file = files.enter_context(open(out / "counters.jsonl", "w", buffering=1))
+        ledger = files.enter_context(open(out / "memory.jsonl", "w", buffering=1)) if options.memory else None
+        keeper = _Keeper(file, ledger)
         lifecycle.ready(PROGRAM, **facts)
         _keep(keeper, signals, options.sample / 1e9)
         keeper.sample()
+        keeper.sample_memory()
     lifecycle.write_result(
         PROGRAM,
         {
@@ -121,6 +138,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", default=os.uname().nodename)
     parser.add_argument("--offloads", choices=("on", "off"), default=None, help="switch them; else leave as they are")
     parser.add_argument("--sample", type=int, default=1_000_000_000, metavar="NS", help="time between samples")
+    parser.add_argument("--memory", action="store_true", help="sample the machine's memory too")
     parser.add_argument("--interface", action="append", default=[], help="wait for it to be up before going on; repeat")
     options = parser.parse_args(arguments)
     if options.sample < 1_000_000:
@@ -150,6 +168,7 @@ def _keep(keeper: _Keeper, signals: lifecycle.Signals, period_s: float) -> None:
         keeper.answer()
         if time.monotonic() >= due:
             keeper.sample()
+            keeper.sample_memory()
             due = max(due + period_s, time.monotonic())
     keeper.answer()
 

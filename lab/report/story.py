@@ -86,6 +86,7 @@ def happened(run: RunFiles) -> list[str]:
         sentences += _latency(run)
     if run.has_server:
         sentences.append(_processor(run))
+    sentences += _memory(run)
     return sentences
 
 
@@ -183,6 +184,26 @@ def _processor(run: RunFiles) -> str:
     )
     peak = run.server("usage", "rss_peak_bytes")
     return text + (f", and {units.show_bytes(peak)} of memory at most." if peak is not None else ".")
+
+
+MANY_SOCKETS = 5_000
+"""From so many on, the kernel's memory for them stands out from what else changes on a machine."""
+
+
+def _memory(run: RunFiles) -> Iterator[str]:
+    """Tell what the kernel's memory came to while most connections were open; nothing where they were few."""
+    path = run.folder / "tables" / "memory.parquet"
+    if not path.exists():
+        return
+    rows = pl.read_parquet(path).filter(pl.col("kernel_bytes_per_pair").is_not_null())
+    if rows.is_empty() or rows["sockets"].max() < MANY_SOCKETS:  # type: ignore[operator]
+        return
+    full = rows.sort("sockets", descending=True).row(0, named=True)
+    yield (
+        f"The kernel's objects grew by {units.show_bytes(full['slab_growth_bytes'])} with {count(full['sockets'])} "
+        f"sockets at the server, {full['kernel_bytes_per_pair'] / 1024:.1f} KiB for both ends of a connection; all "
+        f"programs of the machine held {units.show_bytes(full['user_bytes'])} then."
+    )
 
 
 def captured(run: RunFiles) -> list[str]:

@@ -124,11 +124,12 @@ def _keepers(scenario: Scenario) -> Iterator[Program]:
     captured = _captured_groups(scenario)
     for name, group in host_names(scenario).items():
         offloads = scenario.hosts[group].offloads or ("off" if name in captured else "on")
+        memory = ("--memory",) if scenario.server is not None and name == scenario.server.host else ()
         yield Program(
             host=name,
             role="host",
             module="lab.inside.host",
-            arguments=("--name", name, "--offloads", offloads),
+            arguments=(*memory, "--name", name, "--offloads", offloads),
             capabilities=("NET_ADMIN",),
         )
 

@@ -111,3 +111,16 @@ def test_it_waits_for_an_interface_that_is_plugged_in_later(hosts: tuple[Host, H
         keeper.stop()
     host.shell("ip link delete late0")
     assert not any(interfaces["late0"]["offloads"].values())
+
+
+def test_memory_is_sampled_where_asked_for_from_the_first_moment_to_the_last(
+    hosts: tuple[Host, Host], tmp_path: Path
+) -> None:
+    with keeping(hosts[0], tmp_path, "--memory") as keeper:
+        keeper.await_event("ready")
+        keeper.stop()
+    samples = [json.loads(line) for line in (tmp_path / "memory.jsonl").read_text().splitlines()]
+    assert len(samples) >= 2
+    assert samples[0]["t_ns"] < samples[-1]["t_ns"]
+    assert all(0 < s["meminfo"]["Slab"] < s["meminfo"]["MemTotal"] for s in samples)
+    assert "sockstat.TCP.inuse" in samples[-1]["stack"]
