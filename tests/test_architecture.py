@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,15 @@ def test_a_part_imports_only_what_lies_before_it(part: str) -> None:
     allowed = ALLOWED[part] | {part} | (set() if part == "inside" else LEAVES)
     wrong = {str(f.relative_to(LAB)): bad for f in files if (bad := imports(f) - allowed)}
     assert wrong == {}
+
+
+def test_the_code_map_names_every_part_and_nothing_that_is_not_there() -> None:
+    text = (LAB / "README.md").read_text()
+    code_map = text.partition("## Code map")[2].partition("## Invariants")[0]
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", code_map))
+    parts = {p.name + ("/" if p.is_dir() else "") for p in LAB.iterdir() if not p.name.startswith(("__init__", "__py"))}
+    assert parts - named == {"README.md"}
+    assert [name for name in named if not (LAB / name).exists() and not list(LAB.glob(f"*/{name}"))] == []
 
 
 def test_the_json_schema_in_the_tree_is_the_one_the_types_give() -> None:
