@@ -22,9 +22,9 @@ instead: add one to a counter, jump to the real function. It costs less than cou
 counters are in memory that they share), and needs no permission. `tests/inside/test_libc_calls.py` holds it against
 strace.
 
-**What it does not see.** Calls that the C library makes by itself (futex(2) for locks, mmap(2) for memory), children
-that executed a program afresh, and inline system calls of libraries that go past the C library. Calls through
-`syscall(3)`, as io_uring's are, count under `syscall`.
+**What it does not see.** Calls that the C library makes by itself (futex(2) for locks, mmap(2) for memory), and inline
+system calls of libraries that go past the C library. Calls through `syscall(3)`, as io_uring's are, count under
+`syscall`.
 
 It is written for x86-64; elsewhere `count_calls` returns None and /proc/PID/io is what remains (`syscall_counts`).
 
@@ -60,6 +60,9 @@ SYSCALL_OF: dict[str, str] = {name: name for name in _SAME_NAME.split()} | {
 
 _STUB = struct.Struct("<4s2sQ4s2sQ3s")
 """endbr64; mov r11, counter; lock inc qword [r11]; mov r11, function; jmp r11."""
+SHARED = "LAB_COUNT_CALLS_IN"
+"""Environment: the descriptor of the memory that a parent's counters are in."""
+_MEMORY = "wirelab-calls"
 _OURSELVES = ("libc.so", "ld-linux", "linux-vdso")
 _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_JMPREL, _DT_PLTRELSZ = 5, 6, 7, 8, 23, 2
 _PT_DYNAMIC = 2
@@ -93,7 +96,8 @@ class CallCounter:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._counters = mmap.mmap(-1, _PAGE)  # shared with every child forked from now on
+        # Shared with every child forked from now on; a child executed afresh finds it by the descriptor's number.
+        self._counters = mmap.mmap(_shared_memory(), _PAGE)
         counters = ctypes.addressof(ctypes.c_char.from_buffer(self._counters))
         self._names = sorted(set(SYSCALL_OF.values()))
         code = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE)
@@ -124,7 +128,7 @@ class CallCounter:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     def counts(self) -> dict[str, int]:
-        """Return calls so far by name, of this process and of the children forked from it."""
+        """Return calls so far by name, of this process and of its children that count."""
         values = struct.unpack_from(f"{len(self._names)}Q", self._counters)
         return {name: count for name, count in zip(self._names, values, strict=True) if count}
 
@@ -188,6 +192,19 @@ class CallCounter:
         for slot, function_name in list(_slots(only="_ctypes.")):
             if function_name == b"dlsym":
                 self._redirect(slot, address, mappings)
+
+
+def _shared_memory() -> int:
+    """Return the descriptor of the counters' memory: the parent's, if it left one, else a new one that children
+    inherit."""
+    left = os.environ.get(SHARED, "")
+    place = f"/proc/self/fd/{left}"
+    if left.isdigit() and os.path.exists(place) and os.readlink(place).startswith(f"/memfd:{_MEMORY}"):
+        return int(left)
+    descriptor = os.memfd_create(_MEMORY, 0)  # not closed by execve(2)
+    os.ftruncate(descriptor, _PAGE)
+    os.environ[SHARED] = str(descriptor)
+    return descriptor
 
 
 def count_calls() -> CallCounter | None:

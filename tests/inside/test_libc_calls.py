@@ -79,6 +79,14 @@ def test_modules_that_are_imported_later_count_too() -> None:
     assert counts.get("fork", 0) + counts.get("vfork", 0) == 1, "of _posixsubprocess, which was loaded after"
 
 
+def test_a_child_that_was_executed_afresh_counts_into_its_parents() -> None:
+    child = (
+        "import os; from lab.inside.libc_calls import count_calls; count_calls(); [os.write(1, b'') for _ in range(9)]"
+    )
+    code = f"pid = os.posix_spawn(sys.executable, [sys.executable, '-c', {child!r}], os.environ); os.waitpid(pid, 0)"
+    assert counted(code)["write"] >= 9
+
+
 def test_strace_counts_the_same(tmp_path: Path) -> None:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")

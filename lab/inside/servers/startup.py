@@ -297,8 +297,10 @@ def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> 
 
 def server_in_child(name: str, argv: list[str], connection: socket.socket, board: int, row: int) -> Server:
     """Make the server of a child that was executed afresh, counting on the board its parent made."""
+    calls = count_calls()
     settings = read_settings(name, argv)
     server = Server(settings, connection.getsockname()[:2])
+    server.call_counter = calls
     server.children.become_child(Board(MOST_CHILDREN, board), row, os.getppid())
     server.children.release_stops()  # held by the parent until somebody hears them
     return server
