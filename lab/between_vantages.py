@@ -41,7 +41,9 @@ def between_vantages(
     if len(captures) < 2:
         names = ", ".join(captures) or "none"
         raise problem(
-            str(folder / "captures"), f"two captured hosts are needed, got {names}", "name two in `capture.hosts`"
+            str(folder / "captures"),
+            f"two captured hosts are needed, got {names}",
+            "capture both in the scenario: `captures: [{host: ...}, {host: ...}]`",
         )
     analyses = {name: analyze([file]) for name, file in captures.items()}
     segments = pl.concat(_one_way(folder, analyses, *ends) for ends in permutations(analyses, 2))

@@ -1,0 +1,137 @@
+"""`lab inspect` on a run folder of two captured hosts, whose wire lost, delayed, doubled and reordered segments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.__main__ import app
+from lab.analysis import analyze
+from lab.analysis.capture_file import PcapngWriter
+from lab.errors import EXIT_INVALID, ScenarioInvalid
+from lab.results import make_tables
+from tests.pcaps.craft import Ladder
+
+Frames = list[tuple[int, bytes]]
+DELAY_NS = 40_000
+HOSTS = {"client": "10.0.0.1", "server": "10.0.0.2"}
+
+
+def write_run(folder: Path, captures: dict[str, Frames], *, dropped: int = 0) -> Path:
+    """Make a run folder as a session leaves it, as far as looking into it needs."""
+    for part in ("captures", "hosts", "tables"):
+        (folder / part).mkdir(parents=True)
+    topology = {"hosts": [{"name": name, "interfaces": [{"address": HOSTS[name]}]} for name in HOSTS]}
+    (folder / "topology.json").write_text(json.dumps(topology))
+    (folder / "manifest.json").write_text(json.dumps({"server_host": "server"}))
+    for name, frames in captures.items():
+        with PcapngWriter(folder / "captures" / f"{name}.pcapng") as file:
+            for t_ns, data in frames:
+                file.packet(t_ns, data)
+            file.statistics(frames[-1][0], received=len(frames), dropped=dropped)
+    make_tables(folder, lambda line: None)
+    return folder
+
+
+def crossing() -> tuple[Frames, Frames]:
+    """Two connections as client and server saw them; each segment takes 40 us, whoever sends it.
+
+    On the way of the second connection the third of five segments is lost, and the fourth arrives twice, the second
+    time after the fifth.
+    """
+    ladder = Ladder()
+    ladder.handshake()
+    ladder.close()
+    ladder.ports["a"] += 1
+    ladder.handshake()
+    for n in range(5):
+        ladder.a("PA", 1 + 10 * n, ack=1, data=b"x" * 10, id=100 + n)
+    here, there = [], []
+    for t_ns, frame in ladder.frames:
+        from_client = frame[26:30] == bytes([10, 0, 0, 1])
+        here.append((t_ns + (0 if from_client else DELAY_NS), frame))
+        there.append((t_ns + (DELAY_NS if from_client else 0), frame))
+    again = (there[-1][0] + DELAY_NS + 2_000_000, there[-2][1])
+    del there[-3]
+    return here, [*there, again]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    here, there = crossing()
+    return write_run(tmp_path / "run", {"client": here, "server": there})
+
+
+def inspect(run: Path, *arguments: object) -> Any:
+    result = CliRunner().invoke(app, ["inspect", str(run), *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+
+def test_each_direction_tells_its_losses_and_its_one_way_delay(run: Path) -> None:
+    there, back = inspect(run, "--vantages", "--json")["paths"]
+    assert (there["from"], there["to"], back["from"], back["to"]) == ("client", "server", "server", "client")
+    assert (there["sent"], there["arrived"]) == (11, 11)
+    assert (there["lost"], there["duplicated"]) == (1, 1)
+    assert (back["sent"], back["lost"], back["duplicated"], back["reordered"]) == (4, 0, 0, 0)
+    assert {path[f"delay_{which}_ns"] for path in (there, back) for which in ("min", "p50", "max")} == {DELAY_NS}
+
+
+def test_each_segment_tells_what_became_of_it(run: Path) -> None:
+    segments = inspect(run, "--vantages", "--connection", 1, "--json")["segments"]
+    data = [row for row in segments if row["payload_bytes"]]
+    assert [row["lost"] for row in data] == [False, False, True, False, False, False]
+    assert [row["duplicated"] for row in data] == [False] * 5 + [True]
+    assert [row["delay_ns"] for row in data] == [DELAY_NS, DELAY_NS, None, DELAY_NS, DELAY_NS, None]
+    assert len(segments) == 3 + 6  # of the other connection, nothing
+
+
+def test_the_text_shows_what_is_unusual_and_a_chosen_connection_whole(run: Path) -> None:
+    told = inspect(run, "--vantages")
+    assert "client  server  11    11" in told
+    assert told.count(" lost\n") == 1
+    assert "arrived\n" not in told
+    assert inspect(run, "--vantages", "--connection", 0).count("arrived\n") == 7
+
+
+def test_a_connection_has_its_own_number_at_each_vantage(tmp_path: Path) -> None:
+    """The server's capture begins with the second connection, so that this one is its number 0."""
+    here, there = crossing()
+    run = write_run(tmp_path / "run", {"client": here, "server": there[7:]})
+    as_server = inspect(run, "--vantages", "--connection", 0, "--json")["segments"]
+    as_client = inspect(run, "--vantages", "--connection", 1, "--host", "client", "--json")["segments"]
+    assert as_server == as_client
+    assert {row["sent_connection"] for row in as_server if row["from"] == "client"} == {1, None}
+
+
+def test_captures_that_lost_packets_claim_no_loss(tmp_path: Path) -> None:
+    here, there = crossing()
+    run = write_run(tmp_path / "run", {"client": here, "server": there}, dropped=1)
+    assert all(
+        path["lost"] is None and path["duplicated"] is None for path in inspect(run, "--vantages", "--json")["paths"]
+    )
+
+
+def test_one_captured_host_is_not_enough(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"server": crossing()[1]})
+    with pytest.raises(ScenarioInvalid, match="two captured hosts are needed, got server") as raised:
+        inspect(run, "--vantages")
+    assert raised.value.exit_code == EXIT_INVALID
+
+
+def test_a_connection_of_a_run_is_drawn_with_host_names_and_its_packets_written(run: Path, tmp_path: Path) -> None:
+    svg, pcap = tmp_path / "x.svg", tmp_path / "x.pcapng"
+    drawn = inspect(run, "--connection", 0, "--svg", svg, "--pcap", pcap, "--host", "client")
+    assert drawn.splitlines()[0].split()[-2:] == ["client", "server"]
+    assert ">client<" in svg.read_text()
+    assert analyze([pcap]).packet_count == 7
+
+
+def test_kinds_come_with_an_example_and_a_condition_chooses(run: Path) -> None:
+    assert "2 connections at server, by kind" in inspect(run)
+    assert [kind["example"] for kind in inspect(run, "--json")] == [0, 1]
+    assert [row["id"] for row in inspect(run, "--where", "teardown = 'fin4'", "--json")] == [0]
