@@ -30,6 +30,8 @@ STEPS = (
     Column("duration_ns", I64, "ns", "how long it took", "as end_ns"),
     Column("bytes", I64, "bytes", "payload it moved", "not made"),
     Column("calls", U32, "", "send or recv calls it made", "not made"),
+    Column("messages", U32, "", "whole messages that a framed recv gave", "no framed recv"),
+    Column("truncated", U32, "", "datagrams that its buffer cut", "no recv of datagrams"),
     Column("outcome", TEXT, "", "ok, an errno, eof, blocks, differs, begun (never ended), not made"),
     Column("errno", TEXT, "", "name of the errno that it gave", "no errno"),
     Column("gives", TEXT, "", "the outcome that the script wants"),

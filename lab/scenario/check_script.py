@@ -12,6 +12,7 @@ from lab.scenario.script import (
     AnyStep,
     Await,
     AwaitSegment,
+    Bind,
     Connect,
     Craft,
     Endpoint,
@@ -36,7 +37,7 @@ class Contradiction:
     hint: str | None = None
 
 
-MAKES_SOCKET = (Listen, Connect, Accept)
+MAKES_SOCKET = (Listen, Connect, Accept, Bind)
 
 
 def script_contradictions(scenario: Scenario, hosts: set[str]) -> Iterator[Contradiction]:
@@ -125,6 +126,8 @@ def _expected(scenario: Scenario, labels: dict[str, tuple[int, AnyStep]]) -> Ite
 def _values(step: AnyStep, path: Path) -> Iterator[Contradiction]:
     if isinstance(step, Send) and (step.size is None) == (step.text is None):
         yield Contradiction(path=path, what="a send needs either `size` or `text`")
+    if isinstance(step, Recv) and step.framing is not None and step.until is not None:
+        yield Contradiction(path=path, what="a recv with `framing` takes messages: it has `times`, not `until`")
     if isinstance(step, Recv) and sum(x is not None for x in (step.size, step.text, step.until)) > 1:
         yield Contradiction(path=path, what="a recv takes one of `size`, `text`, `until`")
     if isinstance(step, Endpoint) and (step.to is None) != (step.to_port is None):

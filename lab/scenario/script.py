@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from lab.inside.framing import parse_framing
 from lab.inside.script.names import OPTIONS, STATES, TIMERS
 from lab.scenario.part import STEP_TAG, Part, tagged_by
 from lab.scenario.quantities import Bytes, Count, DurationNs, Name
@@ -27,6 +28,19 @@ Timer = Annotated[str, Field(pattern=f"^({'|'.join(TIMERS)})$", examples=["probe
 Option = Annotated[str, Field(pattern=f"^({'|'.join(OPTIONS)})$", examples=["nodelay"])]
 Flags = Annotated[str, Field(pattern=r"^[FSRPAUEC]+$", examples=["S", "SA", "FA"])]
 """TCP flags by their first letters, as tcpdump and scapy write them."""
+
+
+def _framing(text: str) -> str:
+    """Refuse a framing that does not exist. Raises ValueError."""
+    if text == "http":
+        raise ValueError(
+            "framing `http` is for servers and fleets; a script's are fixed:SIZE, delimiter:BYTES, length, json-header"
+        )
+    parse_framing(text)
+    return text
+
+
+FramingText = Annotated[str, AfterValidator(_framing), Field(examples=["length"])]
 
 
 def _reuse() -> dict[str, int | bool]:
@@ -72,6 +86,16 @@ class Listen(Step):
     """Set before bind(2); accepted connections inherit most of them."""
 
 
+class Bind(Step):
+    """socket(2), bind(2) of a datagram socket (UDP). It receives from anybody and sends to whoever sent last."""
+
+    do: Literal["bind"]
+    label: Name = Field(alias="as")
+    port: Port
+    options: dict[Option, int | bool] = Field(default_factory=dict)
+    """Set before bind(2)."""
+
+
 class Connect(Step):
     """socket(2), connect(2)."""
 
@@ -79,6 +103,8 @@ class Connect(Step):
     label: Name = Field(alias="as")
     to: Name
     """The other host; one with hand-made segments is reached at the address they come from."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+    """`udp`: nothing is sent; the socket talks to this peer alone."""
     port: Port
     from_port: Port | None = None
     """The local port; default: the kernel chooses."""
@@ -95,12 +121,14 @@ class Accept(WaitingStep):
 
 
 class Send(WaitingStep):
-    """send(2), again and again until all is sent."""
+    """send(2), again and again until all is sent. On a datagram socket each call sends one datagram."""
 
     do: Literal["send"]
     size: Bytes | None = None
-    """So many bytes of a pattern; or give `text`."""
+    """So many bytes of a pattern (which begins with a number in a datagram); or give `text`."""
     text: str | None = None
+    framing: FramingText | None = None
+    """Mark the message's end, as a server's `framing` does. Default: not at all."""
     times: int = Field(default=1, ge=1, le=100_000)
     """Send it so often, each time by a call of its own."""
     gap: DurationNs = 0
@@ -108,7 +136,8 @@ class Send(WaitingStep):
 
 
 class Recv(WaitingStep):
-    """recv(2). By default one call; with `size`, `text` or `until: eof` as many as it takes."""
+    """recv(2). By default one call; with `size`, `text` or `until: eof` as many as it takes. With `framing` until
+    `times` messages are whole; one that breaks the framing gives EBADMSG, one that is not `size` or `text` differs."""
 
     do: Literal["recv"]
     size: Bytes | None = None
@@ -117,6 +146,10 @@ class Recv(WaitingStep):
     """Receive exactly this."""
     until: Literal["eof"] | None = None
     """Receive until the other side's FIN."""
+    framing: FramingText | None = None
+    """How the messages are marked: `fixed:64`, `delimiter:\\n`, `length`, `json-header`."""
+    times: int = Field(default=1, ge=1, le=100_000)
+    """So many messages with `framing`, so many calls without."""
     bytes_: Bytes | None = Field(default=None, alias="bytes")
     """How many bytes must have come; default: whatever comes."""
     buffer: Bytes = 65_536
@@ -276,6 +309,7 @@ AnyStep = Annotated[
     Annotated[Listen, Tag("do:listen")]
     | Annotated[Connect, Tag("do:connect")]
     | Annotated[Accept, Tag("do:accept")]
+    | Annotated[Bind, Tag("do:bind")]
     | Annotated[Send, Tag("do:send")]
     | Annotated[Recv, Tag("do:recv")]
     | Annotated[Shutdown, Tag("do:shutdown")]

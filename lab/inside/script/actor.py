@@ -4,8 +4,8 @@
 
 Goes in: the steps of one host (`turns.py`), with hosts already resolved to addresses. Comes out: an event `step` for
 each, and `actor.json` with every step's outcome, errno, bytes, times, each send and recv with its stream offset, and
-the sockets seen by each `look`. After its last step it keeps its sockets open until the stop: what the script does not
-close is never closed inside the recorded time.
+the sockets seen by each `look`; and `boundaries-actor.json` (`boundary_log.py`). After its last step it keeps its
+sockets open until the stop: what the script does not close is never closed inside the recorded time.
 
 A step with `wait: false` runs in its socket's line: a thread that makes the calls of one socket one after the other,
 while the script goes on. So a `recv` followed by a `close` in one line closes the moment the other side's FIN is read.
@@ -24,13 +24,16 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.inside import lifecycle
-from lab.inside.script import calls, neighbours, routes
+from lab.inside.boundary_log import BoundaryLog
+from lab.inside.script import calls, datagram_calls, neighbours, routes
 from lab.inside.script.calls import Deadline, Held
 from lab.inside.script.kernel_sockets import KernelSocket, find_socket, read_sockets
 from lab.inside.script.tcp_info import read_tcp_info
 from lab.inside.script.turns import BLOCKS, Log, Outcome, Step, failed, finish, read_plan, run_turns, stay
 
 PROGRAM = "actor"
+LOGGED = 1000
+"""Connections whose boundaries are logged: more than a script has names for."""
 _AWAIT_STEP_S = 0.001
 """Between two looks at the kernel's sockets while waiting for one to change."""
 
@@ -41,14 +44,16 @@ class Actor:
     def __init__(self, signals: lifecycle.Signals, log: Log) -> None:
         self._signals = signals
         self._log = log
+        self.boundaries = BoundaryLog(LOGGED)
         self._held: dict[str, Held] = {}
         self._lines: dict[str, queue.SimpleQueue[Callable[[], object]]] = {}
         self._perform: dict[str, Callable[[Step, Deadline], Outcome]] = {
             "listen": self._listen,
             "connect": self._connect,
             "accept": self._accept,
-            "send": lambda step, deadline: calls.send(self._socket(step), step, deadline),
-            "recv": lambda step, deadline: calls.recv(self._socket(step), step, deadline),
+            "bind": self._bind,
+            "send": lambda step, deadline: self._calls(step).send(self._socket(step), step, deadline),
+            "recv": lambda step, deadline: self._calls(step).recv(self._socket(step), step, deadline),
             "shutdown": lambda step, _: self._plain(calls.shut_down, self._socket(step), step["how"]),
             "close": lambda step, _: self._plain(self._socket(step).sock.close),
             "abort": lambda step, _: self._plain(calls.abort, self._socket(step)),
@@ -73,7 +78,8 @@ class Actor:
         self._log.begin(step)
         if step["do"] == "connect":
             try:
-                self._held[step["as"]] = calls.begin_connect(step)
+                udp = step.get("protocol") == "udp"
+                self._hold(step, datagram_calls.connect(step) if udp else calls.begin_connect(step))
             except OSError as error:
                 return self._log.end(step, failed(error))
         if step.get("wait", True):
@@ -103,6 +109,14 @@ class Actor:
             raise OSError(errno.EBADF, f"no socket `{step['socket']}`: the step that makes it made none")
         return self._held[step["socket"]]
 
+    def _hold(self, step: Step, held: Held) -> None:
+        held.open_log = self.boundaries.open
+        self._held[step["as"]] = held
+
+    def _calls(self, step: Step) -> Any:
+        """Return the module whose calls fit the step's socket."""
+        return datagram_calls if self._socket(step).protocol == "udp" else calls
+
     @staticmethod
     def _plain(call: Callable[..., None], *arguments: Any) -> Outcome:
         call(*arguments)
@@ -111,7 +125,11 @@ class Actor:
     # --- the steps that are more than one call --------------------------------------------------------------------
 
     def _listen(self, step: Step, _deadline: Deadline) -> Outcome:
-        self._held[step["as"]] = calls.listen(step)
+        self._hold(step, calls.listen(step))
+        return Outcome()
+
+    def _bind(self, step: Step, _deadline: Deadline) -> Outcome:
+        self._hold(step, datagram_calls.bind(step))
         return Outcome()
 
     def _connect(self, step: Step, deadline: Deadline) -> Outcome:
@@ -120,7 +138,7 @@ class Actor:
     def _accept(self, step: Step, deadline: Deadline) -> Outcome:
         held, outcome = calls.accept(self._socket(step), deadline)
         if held is not None:
-            self._held[step["as"]] = held
+            self._hold(step, held)
         return outcome
 
     def _pause(self, step: Step, _deadline: Deadline) -> Outcome:
@@ -185,6 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     run_turns(plan["steps"], signals, log, actor.perform)
     stay(signals)
     finish(PROGRAM, plan["name"], log)
+    actor.boundaries.store(PROGRAM)
     return 0
 
 

@@ -6,13 +6,17 @@ side sees is the same as with blocking calls.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+from lab.inside.boundary_log import ConnectionLog
+from lab.inside.framing import Decoder, FramingError, parse_framing
 from lab.inside.script.kernel_sockets import Address
 from lab.inside.script.names import OPTIONS
 from lab.inside.script.turns import BLOCKS, DIFFERS, EOF, SUCCESS, Outcome, Step, failed
@@ -34,6 +38,33 @@ class Held:
     sent: int = 0
     received: int = 0
     """Where in each direction's stream the next call begins."""
+    protocol: str = "tcp"
+    open_log: Callable[[str, Address, Address | None], ConnectionLog | None] = lambda *_: None
+    """Begins a boundary log."""
+    logs: dict[Address, ConnectionLog | None] = field(default_factory=dict)
+    """By the other end: a datagram socket may have many."""
+    decoder: Decoder | None = None
+    """Of a framed stream: holds the start of the message that comes next."""
+    decoded: list[bytes] = field(default_factory=list)
+    """Whole messages that came with earlier ones and that no step has taken."""
+    last_peer: Address | None = None
+    """Of a bound datagram socket: who sent to it last."""
+    datagrams_sent: int = 0
+
+    def log_with(self, peer: Address | None = None) -> ConnectionLog | None:
+        """Return the boundary log of what passes between this socket and its peer; None when enough are logged."""
+        peer = peer or self.remote
+        if peer is None:
+            return None
+        if peer not in self.logs:
+            local = self.local
+            if local[0] == "0.0.0.0":
+                # A socket bound to every address: the one that it talks to this peer from is the route's.
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+                    route.connect(peer)
+                    local = (route.getsockname()[0], local[1])
+            self.logs[peer] = self.open_log(self.protocol, local, peer)
+        return self.logs[peer]
 
 
 class Deadline:
@@ -130,6 +161,14 @@ def send(held: Held, step: Step, deadline: Deadline) -> Outcome:
     """Send the step's message `times` times, every one by calls of its own."""
     outcome = Outcome()
     data = message(step)
+    if step.get("framing"):
+        try:
+            data = parse_framing(step["framing"]).encode(data)
+        except FramingError as error:
+            return failed(OSError(errno.EBADMSG, str(error)))
+    log = held.log_with()
+    if log is not None:
+        log.read_options(held.sock, time.time_ns())
     try:
         for number in range(step.get("times", 1)):
             if number and step.get("gap"):
@@ -139,59 +178,124 @@ def send(held: Held, step: Step, deadline: Deadline) -> Outcome:
                 if not deadline.ready(held.sock, select.POLLOUT):
                     outcome.outcome = BLOCKS
                     return outcome
+                begin = time.time_ns()
                 try:
                     count = held.sock.send(rest)
                 except BlockingIOError:  # poll(2) may be wrong: it saw room that another call has taken
                     continue
-                _note(outcome, held.sent, count)
+                note(outcome, held.sent, count)
+                if log is not None:
+                    log.send(count, len(rest), begin, time.time_ns())
                 held.sent += count
                 rest = rest[count:]
+            if log is not None:
+                log.message_sent()
     except OSError as error:
-        return _broken(outcome, error)
+        return broken(outcome, error)
     return outcome
 
 
 def recv(held: Held, step: Step, deadline: Deadline) -> Outcome:
-    """Receive: once, or until size, text or the end is reached."""
+    """Receive: once, or until size, text, messages or the end is reached.
+
+    What the step takes for a message goes into the boundary log: with a framing what that says, with `size`, `text`
+    or `until` all of it, and without any of these the result of every call, as programs do that know no better.
+    """
+    if step.get("framing"):
+        return _recv_framed(held, step, deadline)
     outcome = Outcome()
     text = message(step) if step.get("text") is not None else None
     size = len(text) if text is not None else step.get("size")
+    plain = size is None and step.get("until") is None
     came = bytearray()
     try:
-        while size is None or outcome.bytes < size:
-            if not deadline.ready(held.sock, select.POLLIN):
-                outcome.outcome = BLOCKS
-                break
-            data = held.sock.recv(step["buffer"] if size is None else min(step["buffer"], size - outcome.bytes))
+        while (size is None or outcome.bytes < size) and (not plain or len(outcome.calls) < step.get("times", 1)):
+            data = _recv_once(held, step, deadline, outcome, None if size is None else size - outcome.bytes)
             if not data:
-                outcome.outcome = SUCCESS if step.get("until") == "eof" else EOF
                 break
-            _note(outcome, held.received, len(data))
-            held.received += len(data)
             if text is not None:
                 came += data
-            if size is None and step.get("until") is None:
-                break
+            if plain and (log := held.log_with()):
+                log.message_taken()
             if step.get("gap"):
                 time.sleep(step["gap"] / 1e9)
     except OSError as error:
-        return _broken(outcome, error)
+        return broken(outcome, error)
+    if not plain and outcome.outcome == SUCCESS and outcome.bytes and (log := held.log_with()):
+        log.message_taken()
     if text is not None and outcome.outcome == SUCCESS and bytes(came) != text:
         outcome.outcome = DIFFERS
     return outcome
 
 
-def _note(outcome: Outcome, offset: int, length: int) -> None:
+def _recv_once(held: Held, step: Step, deadline: Deadline, outcome: Outcome, most: int | None) -> bytes:
+    """Make one recv call and log it; nothing came: the outcome tells why."""
+    if not deadline.ready(held.sock, select.POLLIN):
+        outcome.outcome = BLOCKS
+        return b""
+    asked = step["buffer"] if most is None else min(step["buffer"], most)
+    begin = time.time_ns()
+    data = held.sock.recv(asked)
+    if not data:
+        outcome.outcome = SUCCESS if step.get("until") == "eof" else EOF
+        return b""
+    note(outcome, held.received, len(data))
+    if log := held.log_with():
+        log.read_options(held.sock, begin)
+        log.recv(len(data), asked, begin, time.time_ns())
+    held.received += len(data)
+    return data
+
+
+def _recv_framed(held: Held, step: Step, deadline: Deadline) -> Outcome:
+    """Receive until `times` messages are whole; the start of the next one is kept for the next step."""
+    outcome = Outcome(details={"messages": 0})
+    framing = parse_framing(step["framing"])
+    wanted = step.get("times", 1)
+    if held.decoder is None:
+        held.decoder = framing.decoder()
+    try:
+        while len(held.decoded) < wanted:
+            data = _recv_once(held, step, deadline, outcome, None)
+            if not data:
+                break
+            before = held.decoder.kept
+            messages = held.decoder.feed(data)
+            end = held.received - len(data) - before
+            for one in messages:
+                end += len(framing.encode(one))
+                if log := held.log_with():
+                    log.message_taken(end)
+            held.decoded += messages
+            if step.get("gap"):
+                time.sleep(step["gap"] / 1e9)
+    except FramingError as error:
+        return broken(outcome, OSError(errno.EBADMSG, str(error)))
+    except OSError as error:
+        return broken(outcome, error)
+    taken, held.decoded = held.decoded[:wanted], held.decoded[wanted:]
+    outcome.details["messages"] = len(taken)
+    if outcome.outcome == SUCCESS and any(one != message(step) for one in taken if _has_content(step)):
+        outcome.outcome = DIFFERS
+    return outcome
+
+
+def _has_content(step: Step) -> bool:
+    return step.get("text") is not None or step.get("size") is not None
+
+
+def note(outcome: Outcome, offset: int, length: int) -> None:
+    """Count a call that moved bytes."""
     outcome.bytes += length
     if len(outcome.calls) < CALLS_KEPT:
         outcome.calls.append((offset, length, time.time_ns()))
 
 
-def _broken(outcome: Outcome, error: OSError) -> Outcome:
+def broken(outcome: Outcome, error: OSError) -> Outcome:
     """Return what was moved before the call that failed, and why it failed."""
-    broken = failed(error)
-    broken.bytes, broken.calls = outcome.bytes, outcome.calls
-    return broken
+    told = failed(error)
+    told.bytes, told.calls = outcome.bytes, outcome.calls
+    return told
 
 
 def shut_down(held: Held, how: str) -> None:
