@@ -43,7 +43,7 @@ def between_vantages(
         raise problem(
             str(folder / "captures"),
             f"two captured hosts are needed, got {names}",
-            "capture both in the scenario: `captures: [{host: ...}, {host: ...}]`",
+            "capture both in the scenario: `capture: [{host: ...}, {host: ...}]`",
         )
     analyses = {name: analyze([file]) for name, file in captures.items()}
     segments = pl.concat(_one_way(folder, analyses, *ends) for ends in permutations(analyses, 2))
