@@ -44,6 +44,8 @@ QUIET_TIMEOUT_S = 5.0
 """A network that is not quiet by then (retransmissions into nowhere) is stopped all the same; the verdict sees it."""
 USAGE_TIMEOUT_S = 5.0
 """A server that does not say what it has used by then computes without end; the phase after goes on without."""
+USAGE_TIMEOUT_S_A_CONNECTION = 30e-6
+"""And so much more: clients are connected when the kernel says so, and the server has to accept them all first."""
 SUBNET_TRIES = 8
 
 DRIVERS = ("fleet", "actor", "crafter")
@@ -225,14 +227,16 @@ class Session:
         servers = {p.name for p in self.topology.of_role("server")}
         for name in servers:
             self.engine.signal(name, "USR2")
-        deadline = time.monotonic() + USAGE_TIMEOUT_S
+        fleet = self.loaded.scenario.fleet
+        patience_s = USAGE_TIMEOUT_S + (fleet.connections * USAGE_TIMEOUT_S_A_CONNECTION if fleet is not None else 0)
+        deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             servers -= {n for n in servers if any(u["reading"] == reading for u in self._hearing.heard[n].usages)}
             servers -= {n for n in servers if self._hearing.heard[n].exit_code is not None}
             if not servers:
                 return
             self._hearing.listen_once(0.1)
-        self.progress.say(f"no answer within {USAGE_TIMEOUT_S:g} s to what was used: {', '.join(sorted(servers))}")
+        self.progress.say(f"no answer within {patience_s:.3g} s to what was used: {', '.join(sorted(servers))}")
 
     def _stop_programs(self) -> None:
         assert self.topology is not None
