@@ -94,10 +94,16 @@ def _pair(rows: list[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, 
     return result
 
 
+def _told_apart(rows: list[dict[str, Any]]) -> list[str]:
+    """Name each subject by what differs between them alone: `netns` and `compose`; by all where nothing does."""
+    axes = [axis for axis in rows[0]["axes"] if len({a_row["axes"].get(axis) for a_row in rows}) > 1]
+    return [", ".join(a_row["axes"].get(axis, "") for axis in axes) or a_row["name"] for a_row in rows]
+
+
 def described(comparison: dict[str, Any]) -> str:
     """Return the comparison as text."""
     lines = [as_text(comparison_table(comparison["rows"], comparison["columns"])).rstrip(), ""]
-    first, *others = (a_row["name"] for a_row in comparison["rows"])
+    first, *others = _told_apart(comparison["rows"])
     for pair in comparison["differences"]:
         times = f"{others[0]} is {pair['times']:.3g} times {first}" if pair["times"] is not None else f"{first} is 0"
         sure = {False: f"no difference (the intervals overlap; medians: {times})", True: times}

@@ -67,8 +67,8 @@ def series_summary(folder: Path, *, width: int = WIDTH) -> RenderableType:
     if verdict["left_out"]:
         parts += [Text(""), Text("Left out, because this machine lacks what they need", style="bold")]
         parts += [_wrapped(f"{name}: {why}", width) for name, why in verdict["left_out"].items()]
-    parts += [Text(""), *_expectations(verdict["expectations"], width)]
-    return Group(*parts)
+    parts += [Text(""), *_expectations(verdict["expectations"], width), Text("")]
+    return Group(*parts, *_further(folder, verdict))
 
 
 def series_text(folder: Path) -> str:
@@ -158,6 +158,16 @@ def _expectations(rows: Sequence[dict[str, Any]], width: int) -> Iterator[Render
             yield _wrapped(f"evidence: {one['evidence']}", width)
     passed = sum(one["unit"] != "ratio" and one["verdict"] == "pass" for one in rows)
     yield _wrapped(f"{passed} cells passed in every run of theirs.", width)
+
+
+def _further(folder: Path, verdict: dict[str, Any]) -> Iterator[Text]:
+    """What to look at next; a command is never folded, so that it can be copied."""
+    yield Text("Look further", style="bold")
+    lines = [f"{folder}/", f"lab compare {verdict['run']}    # this table, by other measures with --column MEASURE"]
+    runs = [run for a_row in verdict["table"] for run in a_row["runs"]]
+    lines += [f"lab inspect {folder}/{runs[0]}    # one of the runs, like any other"] if runs else []
+    for line in lines:
+        yield Text(f"  {line}", no_wrap=True, overflow="ignore")
 
 
 def _wrapped(sentence: str, width: int) -> Text:
