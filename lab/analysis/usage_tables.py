@@ -28,6 +28,7 @@ USAGE = (
     Column("index", U32, "", "number of the phase, from 0"),
     Column("phase", TEXT, "", "what the fleet did: connect, hold, load, ..."),
     Column("wall_ns", I64, "ns", "time from the reading before the phase to the one after it"),
+    Column("fleet_ns", I64, "ns", "time that the fleet was in the phase; of several hosts the longest", NO_FLEET),
     Column("cpu_ns", I64, "ns", "CPU time in it, user and system, all processes of the program"),
     Column("messages", I64, "", "answers that all fleet hosts together (role fleet: this one) got in it", NO_FLEET),
     Column("open", I64, "", "connections open at its end, at all fleet hosts (role fleet: at this one)", NO_FLEET),
@@ -124,8 +125,9 @@ def _calls(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]
 
 def _fleet_counts(phases: list[dict[str, Any]]) -> dict[str, int | None]:
     if not phases:
-        return {"messages": None, "open": None}
+        return {"messages": None, "open": None, "fleet_ns": None}
     return {
+        "fleet_ns": max(int(phase["end_ns"] or 0) - int(phase["begin_ns"] or 0) for phase in phases),
         "messages": sum(int(phase["counts"].get("received", 0)) for phase in phases),
         "open": sum(int(phase["open_at_end"]) for phase in phases),
     }

@@ -70,7 +70,7 @@ def _load_cpu(_usage: pl.DataFrame, load: pl.DataFrame) -> Observation:
 
 
 def _load_rate(_usage: pl.DataFrame, load: pl.DataFrame) -> Observation:
-    wall, messages = int(load["wall_ns"].sum()), int(load["messages"].sum())
+    wall, messages = int(load["fleet_ns"].sum()), int(load["messages"].sum())
     return _number(messages / wall * 1e9 if wall else None, f"{messages:,} messages in {wall / 1e9:.3g} s of load")
 
 

@@ -34,6 +34,7 @@ READINGS = [
 
 def phase(name: str, number: int, received: int) -> dict[str, Any]:
     times = {"begin_realtime_ns": number * 100 * MS, "end_realtime_ns": (number + 1) * 100 * MS}
+    times |= {"begin_ns": 7 * MS, "end_ns": 87 * MS}
     counts = {"received": received} if received else {}
     row = {"phase": name, "index": number, **times, "counts": counts, "open_at_end": 4, "cpu_ns": [3 * MS, 4 * MS]}
     return {**row, "lateness": {"p99_ns": None}}
@@ -82,7 +83,7 @@ def test_system_calls_are_counted_by_name_and_phase(folder: Path) -> None:
     [
         ("server.load_cpu", 20 * MS),
         ("server.load_cpu_per_message", MS / 10),
-        ("server.load_rate", 2000.0),
+        ("server.load_rate", 2500.0),
         ("server.idle_cpu", 0.01),
         ("server.syscalls_per_message", 2.0),
         ("server.syscalls_per_message.write", 1.0),
