@@ -76,8 +76,8 @@ def write_capture(
     statistics_bytes = len(_statistics(recordings))
     room = None if cap is None else cap - len(head) - statistics_bytes
     file.write(head)
-    if len(recordings) == 1 and room is None:
-        _write_as_it_comes(file, recordings[0], snaplen)
+    if len(recordings) == 1:
+        _write_as_it_comes(file, recordings[0], snaplen, room)
     else:
         _write_one_by_one(file, recordings, snaplen, room)
     for recording in recordings:
@@ -85,15 +85,24 @@ def write_capture(
     file.write(_statistics(recordings))
 
 
-def _write_as_it_comes(file: BinaryIO, recording: Recording, snaplen: int) -> None:
-    """The common case, one interface and no cap: block by block, without looking at single packets again."""
+def _write_as_it_comes(file: BinaryIO, recording: Recording, snaplen: int, room: int | None) -> None:
+    """The common case, one interface: block by block, without looking at single packets but in the block that ends at
+    the cap.
+    """
     for packets, records in _converted(0, recording, snaplen):
+        if room is not None and len(records) > room:
+            kept = _fitting(list(split(records)), room)
+            file.write(b"".join(kept))
+            recording.note(len(kept), memoryview(b"".join(kept)))
+            return
         file.write(records)
         recording.note(packets, records)
+        if room is not None:
+            room -= len(records)
 
 
 def _write_one_by_one(file: BinaryIO, recordings: list[Recording], snaplen: int, room: int | None) -> None:
-    """Several interfaces merged by time, or as many packets as the room allows."""
+    """Several interfaces merged by time, as many packets as the room allows."""
     streams = [
         (record for _packets, records in _converted(index, recording, snaplen) for record in split(records))
         for index, recording in enumerate(recordings)
