@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from engine_lab import facts_or_skip
 
@@ -189,3 +190,31 @@ def test_wrong_usage_exits_2(arguments: list[str], tmp_path: Path) -> None:
     code, _, err = lab(*arguments, cwd=tmp_path)
     assert code == 2
     assert err
+
+
+def columns(folder: Path) -> dict[str, dict[str, str]]:
+    """Return every table's columns with their types."""
+    tables = sorted((folder / "tables").glob("*.parquet"))
+    return {table.stem: {name: str(kind) for name, kind in pl.read_parquet_schema(table).items()} for table in tables}
+
+
+def form(value: object) -> object:
+    """Return the keys of nested data, without its values."""
+    if isinstance(value, dict):
+        return {key: form(part) for key, part in value.items()}
+    return [form(part) for part in value[:1]] if isinstance(value, list) else None
+
+
+@pytest.mark.live
+def test_the_same_scenario_gives_the_same_columns_and_the_same_form_on_both_engines(tmp_path: Path) -> None:
+    folders = []
+    for name in ("netns", "compose"):
+        facts_or_skip(name)
+        (tmp_path / name).mkdir()
+        code, out, err = lab(*SMALL, "--engine", name, cwd=tmp_path / name)
+        assert code == 0, out + err
+        folders.append(tmp_path / name / "runs" / "epoll-10k" / "latest")
+    netns, compose = folders
+    assert columns(netns) == columns(compose)
+    forms = [form(json.loads((folder / "verdict.json").read_text())) for folder in folders]
+    assert forms[0] == forms[1]
