@@ -229,7 +229,7 @@ def show_summary(this: store.Run) -> None:
     from lab.report.text import summary
 
     console = Console(highlight=False)
-    width = max(80, min(console.width, 120))
+    width = max(80, min(console.width, 120)) if console.is_terminal else 100
     if store.is_series(this):
         Console(highlight=False, width=max(TABLE_WIDTH, console.width)).print(series_summary(_short(this.folder)))
         return

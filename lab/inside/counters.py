@@ -36,6 +36,7 @@ they have to be counted in the capture. TCP counters join IPv4 and IPv6, and all
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 Counters = dict[str, int]
@@ -97,6 +98,20 @@ def parse_softnet(text: str) -> Counters:
     return {f"softnet.{name}": sum(row[i] for row in rows) for i, name in enumerate(_SOFTNET_COLUMNS)}
 
 
+_CPU_COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""The columns of /proc/stat that add up to all time, proc_stat(5)."""
+
+
+def parse_stat(text: str, tick_ns: int = 10_000_000) -> Counters:
+    """Parse the first line of /proc/stat, of the whole machine: `Cpu.user_ns` ... `Cpu.steal_ns`, and `Cpu.total_ns`.
+
+    `tick_ns` is the unit of the file, 1 / USER_HZ; guest time is part of user time and is not added again.
+    """
+    columns = text.splitlines()[0].split()[1 : 1 + len(_CPU_COLUMNS)]
+    counters = {f"Cpu.{name}_ns": int(n) * tick_ns for name, n in zip(_CPU_COLUMNS, columns, strict=False)}
+    return {**counters, "Cpu.total_ns": sum(counters.values())}
+
+
 _FILES = {
     "snmp": parse_snmp,
     "netstat": parse_snmp,
@@ -117,6 +132,7 @@ def read_counters(folder: Path = Path("/proc/self/net")) -> Counters:
         except FileNotFoundError:
             continue
         counters.update(parse(text))
+    counters.update(parse_stat(Path("/proc/stat").read_text(), 1_000_000_000 // os.sysconf("SC_CLK_TCK")))
     return counters
 
 

@@ -152,3 +152,10 @@ def test_syn_ack_retransmissions_of_a_host_that_opens_and_accepts_are_unknown() 
     both = {"TcpExt.TCPSynRetrans": 3, "Tcp.ActiveOpens": 1, "Tcp.PassiveOpens": 1}
     assert counters.syn_ack_retransmissions(both) is None
     assert counters.syn_ack_retransmissions({**both, "TcpExt.TCPSynRetrans": 0}) == 0
+
+
+def test_the_processors_time_is_told_in_nanoseconds_and_adds_up() -> None:
+    text = "cpu  10 1 5 100 4 0 2 3 7 0\ncpu0 5 0 2 50 2 0 1 1 3 0\n"
+    told = counters.parse_stat(text)
+    assert (told["Cpu.user_ns"], told["Cpu.steal_ns"]) == (100_000_000, 30_000_000)
+    assert told["Cpu.total_ns"] == 125 * 10_000_000, "guest time is part of user time"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,19 @@ def test_arrivals_that_were_not_started_make_the_run_unknown(tmp_path: Path) -> 
 def test_a_counter_this_kernel_does_not_have_is_unknown_not_zero(tmp_path: Path) -> None:
     row = only(make_run(tmp_path, expectation("counter.TcpExt.ListenOverflow", equal=0)))
     assert (row["observed"], row["verdict"]) == (None, "unknown")
+
+
+@pytest.mark.parametrize(("others_ns", "kind"), [(9_000, "host-noisy"), (1_000, "valid")])
+def test_processors_taken_by_others_make_a_run_host_noisy(tmp_path: Path, others_ns: int, kind: str) -> None:
+    folder = make_run(tmp_path, expectation("fleet.opened", equal=3))
+    observed = folder / "hosts" / "server" / "observed.json"
+    data = json.loads(observed.read_text())
+    own_ns = 4_000_000  # what server.json says
+    ticks = {"Cpu.user_ns": own_ns + others_ns * 1000, "Cpu.nice_ns": 0, "Cpu.system_ns": 0, "Cpu.steal_ns": 0}
+    data["counters"][1]["counters"] |= {**ticks, "Cpu.total_ns": 20_000_000}
+    observed.write_text(json.dumps(data))
+    verdict = judge(folder, {})
+    assert (verdict["validity"], verdict["verdict"]) == (kind, "pass")
 
 
 def test_a_check_that_crashes_is_unknown_with_its_error(tmp_path: Path) -> None:

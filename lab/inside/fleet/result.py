@@ -59,7 +59,9 @@ def _limits(record: PhaseRecord, row: dict[str, Any]) -> list[str]:
     reasons = []
     late = row["lateness"]["p99_ns"]
     if late is not None and late > LATE_NS:
-        reasons.append(f"p99 of lateness is {late} ns; at most {LATE_NS} is on schedule")
+        reasons.append(
+            f"1 % of the starts were late by {late / 1e6:.1f} ms or more; {LATE_NS / 1e6:g} ms is on schedule"
+        )
     if isinstance(record.phase, ClosedLoad) and row["cpu_share_max"] >= BUSY:
         reasons.append(f"a worker computed for {row['cpu_share_max']} of the phase; below {BUSY} it had time to spare")
     return reasons
