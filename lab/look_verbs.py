@@ -86,6 +86,10 @@ def inspect(
     vantages: Annotated[
         bool, typer.Option("--vantages", help="What became of each segment between the captured hosts.")
     ] = False,
+    messages: Annotated[
+        bool,
+        typer.Option("--messages", help="Messages, sends, segments and recvs on a ruler (`--connection N`: stream N)."),
+    ] = False,
     limit: Limit = 20,
     svg: Svg = None,
     pcap: Pcap = None,
@@ -98,12 +102,16 @@ def inspect(
     from lab.inspect_run import at_vantage, inspect_run
 
     folder = store.find(run_name, Path.cwd()).folder
-    if vantages:
+    said: list[str] = []
+    if messages:
+        from lab.inspect_messages import inspect_messages
+
+        data, text = inspect_messages(folder, stream=connection, drawing=svg)
+    elif vantages:
         from lab.between_vantages import between_vantages
 
         at = at_vantage(folder, host).name
         data, text = between_vantages(folder, connection=connection, host=at, limit=limit)
-        said: list[str] = []
     else:
         wanted = Wanted(
             connection=connection, where=where, limit=limit, svg=svg, pcap=pcap, scapy=scapy, wireshark=wireshark
