@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "analyze", "write_parquet"]
 
-KEPT_PACKETS = 1_500_000
-"""Packets whose columns are kept in memory (about 100 MiB); a longer capture is read again for its packets table."""
-ROWS_AT_ONCE = 1 << 17
+KEPT_PACKETS = 1_200_000
+"""Packets whose columns are kept in memory (about 110 MiB); a longer capture is read again for its packets table."""
+ROWS_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,23 +86,39 @@ class Analysis:
         """One row a TCP connection, in the order they were opened."""
         import polars as pl
 
-        return pl.concat(list(self.connection_chunks()))
+        if not self._connection_count:
+            return pl.concat(self.connection_chunks())
+        with ThreadPoolExecutor() as pool:
+            parts = list(pool.map(self._connection_rows, range(0, self._connection_count, ROWS_AT_ONCE)))
+        return pl.concat(parts)
 
     def connection_chunks(self) -> Iterator[pl.DataFrame]:
         """Yield the connections table in parts, at least one."""
-        import numpy as np
         import polars as pl
 
-        from lab.analysis import rows, tables
+        from lab.analysis import tables
+
+        for first in range(0, self._connection_count, ROWS_AT_ONCE):
+            yield self._connection_rows(first)
+            self._survey.spill.forget()
+        if not self._connection_count:
+            yield pl.DataFrame(schema=tables.schema(tables.CONNECTION_COLUMNS))
+
+    @property
+    def _connection_count(self) -> int:
         from lab.analysis.state import CONNECTIONS
 
+        return int(self._survey.state.counts[CONNECTIONS])
+
+    def _connection_rows(self, first: int) -> pl.DataFrame:
+        """The rows of at most `ROWS_AT_ONCE` connections from this one."""
+        import numpy as np
+
+        from lab.analysis import rows
+
         lossy = np.array([bool(record.interface.dropped) for record in self._survey.captures], np.bool_)
-        total = int(self._survey.state.counts[CONNECTIONS])
-        for first in range(0, total, ROWS_AT_ONCE):
-            count = min(ROWS_AT_ONCE, total - first)
-            yield rows.connection_rows(self._survey.state, first, count, lossy, self._addresses)
-        if not total:
-            yield pl.DataFrame(schema=tables.schema(tables.CONNECTION_COLUMNS))
+        count = min(ROWS_AT_ONCE, self._connection_count - first)
+        return rows.connection_rows(self._survey.state, first, count, lossy, self._addresses)
 
     @cached_property
     def flows(self) -> pl.DataFrame:
@@ -136,6 +152,7 @@ class Analysis:
         for chunk in chunks:
             yield self._packet_rows(chunk, index)
             index += chunk.size
+            self._survey.spill.forget()
         if not index:
             yield pl.DataFrame(schema=tables.schema(tables.PACKETS))
 

@@ -1,7 +1,7 @@
 """One pass over capture files: batches of packets taken apart, joined to their connections, and remembered.
 
-Memory stays bounded by the number of connections, not of packets: the columns of packets are kept only up to a limit,
-and a capture longer than that is read again when its packets are asked for.
+Memory stays bounded: the columns of packets are kept only up to a limit, and a capture longer than that is read again
+when its packets are asked for; of very many connections, those not touched lately lie in files (`spill.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lab.analysis.connections import follow
 from lab.analysis.endpoints import address_row, resolve, with_slots
 from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.packets import dissect
+from lab.analysis.spill import Spill
 from lab.analysis.state import ORIGINATORS_GIVEN, State, empty_state, with_room
 from lab.errors import CaptureFileBroken
 
@@ -51,6 +52,8 @@ class Survey:
     errors: list[CaptureFileBroken] = field(default_factory=list)
     packets: int = 0
     """Packets read from all files."""
+    spill: Spill = field(default_factory=Spill)
+    """Where the state's large arrays lie."""
 
 
 def survey(paths: Sequence[Path], originators: Sequence[str] = ()) -> tuple[Survey, Iterator[Records]]:
@@ -162,8 +165,9 @@ def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
                 raise got
             if chunk is not None and got.chunk is not chunk:
                 yield chunk[:used]
+                result.spill.forget()
             chunk, count = got.chunk, got.batch.count
-            state = with_slots(with_room(result.state, count), count)
+            state = with_slots(result.spill.with_room(result.state, count), count)
             result.state = state
             resolve(got.batch.buffer, chunk, got.first, count, got.works, state)
             follow(got.batch.buffer, chunk, got.first, result.packets, count, got.works, state)
@@ -173,6 +177,9 @@ def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
             yield chunk[:used]
     finally:
         reading.close()
+        result.spill.close()
+        # Only finding pairs needs the hash tables; all that is left to do is reading rows.
+        result.state = result.state._replace(slots=np.zeros(1, np.uint64), address_slots=np.zeros(1, np.uint32))
 
 
 def _meet_interfaces(result: Survey, reader: CaptureReader, first_capture: int) -> None:
