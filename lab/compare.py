@@ -14,7 +14,7 @@ import yaml
 
 from lab import measures, store
 from lab.errors import Problem, ScenarioInvalid
-from lab.report.comparison import as_text, comparison_table, finding_lines
+from lab.report.comparison import as_text, comparison_table, finding_lines, interval_note
 from lab.verdict.compare import COLUMNS, Subject, cell_of, differ, findings, row
 
 
@@ -103,6 +103,7 @@ def _told_apart(rows: list[dict[str, Any]]) -> list[str]:
 def described(comparison: dict[str, Any]) -> str:
     """Return the comparison as text."""
     lines = [as_text(comparison_table(comparison["rows"], comparison["columns"])).rstrip(), ""]
+    lines += [interval_note(comparison["rows"]), ""]
     first, *others = _told_apart(comparison["rows"])
     for pair in comparison["differences"]:
         times = f"{others[0]} is {pair['times']:.3g} times {first}" if pair["times"] is not None else f"{first} is 0"

@@ -60,7 +60,7 @@ def series_summary(folder: Path, *, width: int = WIDTH) -> RenderableType:
         ),
         Text(""),
         comparison_table(verdict["table"], verdict["columns"]),
-        *_notes(verdict["table"], width),
+        _wrapped(interval_note(verdict["table"]), width),
         Text(""),
         *(_wrapped(line, width) for line in finding_lines(verdict["findings"])),
     ]
@@ -116,7 +116,8 @@ def show_interval(one: Interval, column: str) -> str:
     return f"{text} ±{farther:.0%}"
 
 
-def _notes(rows: Sequence[dict[str, Any]], width: int) -> Iterator[Text]:
+def interval_note(rows: Sequence[dict[str, Any]]) -> str:
+    """Say what stands behind the ± of a table, and how sure it is."""
     confidences = {
         (len(one.values), one.confidence)
         for a_row in rows
@@ -124,11 +125,10 @@ def _notes(rows: Sequence[dict[str, Any]], width: int) -> Iterator[Text]:
         if (one := cell_of(a_row, column)).confidence is not None
     }
     if not confidences:
-        yield _wrapped("One run each: no interval, so no difference can be told from chance.", width)
-        return
+        return "One run each: no interval, so no difference can be told from chance."
     told = ", ".join(f"{n} repeats: {confidence:.0%}" for n, confidence in sorted(confidences))
     text = "Median, and ± the farther end of the interval by order statistics, which assumes no distribution"
-    yield _wrapped(f"{text}; it holds the true median with a probability of ({told}).", width)
+    return f"{text}; it holds the true median with a probability of ({told})."
 
 
 def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
