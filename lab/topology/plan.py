@@ -26,6 +26,10 @@ SUBNET_POOL = ipaddress.IPv4Network("10.64.0.0/10")
 """Where `auto` subnets come from: private (RFC 1918), away from Docker's own default pools and from common VPNs."""
 
 
+DRAIN_S, DRAIN_S_A_CONNECTION = 5.0, 50e-6
+"""How long a server may take to close what the clients have closed: on a busy machine it lags behind them."""
+
+
 def plan(loaded: Loaded, facts: Facts, *, salt: int = 0) -> Topology:
     """Work out the topology of one run.
 
@@ -204,9 +208,13 @@ def _servers(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Iterato
     if model.scale == "workers":
         arguments += ["--workers", str(1 if workers == "auto" else workers)]
     framing = fleet.message.framing if fleet is not None else model.framing or "none"
+    if fleet is not None and fleet.transport == "tcp":
+        arguments += ["--drain", f"{DRAIN_S + fleet.connections * DRAIN_S_A_CONNECTION:g}"]
     arguments += ["--handler", server.handler, "--framing", framing, "--recv-size", str(server.recv_size)]
     if model.scale == "pool" and server.pool is not None:
         arguments += ["--pool", str(server.pool)]
+    if scenario.boundaries and server.model == "epoll":
+        arguments += ["--boundaries", str(scenario.boundaries)]
     for option, value in server.socket_options.items():
         arguments += ["--set-option", f"{option}={int(value)}"]
     yield Program(
@@ -282,6 +290,7 @@ def _fleet_plan(
         },
         "phases": [_phase_plan(phase, hosts) for phase in fleet.phases],
         "close": fleet.close,
+        **({"boundaries": scenario.boundaries} if scenario.boundaries else {}),
         "socket_options": {option: int(value) for option, value in fleet.socket_options.items()},
         "seed": scenario.seed,
     }
