@@ -33,6 +33,7 @@ __all__ = ["Analysis", "analyze", "write_parquet"]
 KEPT_PACKETS = 1_200_000
 """Packets whose columns are kept in memory (about 110 MiB); a longer capture is read again for its packets table."""
 ROWS_AT_ONCE = 1 << 15
+PACKET_ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +151,10 @@ class Analysis:
         chunks = survey(self.paths, self.originators)[1] if self._kept is None else iter(self._kept)
         index = 0
         for chunk in chunks:
-            yield self._packet_rows(chunk, index)
-            index += chunk.size
+            for first in range(0, chunk.size, PACKET_ROWS_AT_ONCE):
+                part = chunk[first : first + PACKET_ROWS_AT_ONCE]
+                yield self._packet_rows(part, index)
+                index += part.size
             self._survey.spill.forget()
         if not index:
             yield pl.DataFrame(schema=tables.schema(tables.PACKETS))
