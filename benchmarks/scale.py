@@ -89,7 +89,7 @@ def verdict_value(verdict: dict[str, Any], what: str) -> Any:
 
 
 def draw(rows: list[dict[str, Any]]) -> str:
-    """Draw processor time for each connection against their number."""
+    """Draw processor time for each connection against their number; a figure that is None is left out."""
     sizes = [row["connections"] for row in rows]
     ticks = tuple((float(10**power), show_count(10**power)) for power in range(3, 7) if 10**power <= max(sizes) * 1.01)
     x = Axis(low=min(sizes), high=max(max(sizes), 10 * min(sizes)), ticks=ticks, label="connections open", log=True)
@@ -100,7 +100,7 @@ def draw(rows: list[dict[str, Any]]) -> str:
         "server_cpu_us_per_connection": ("server, all", "orange"),
     }
     lines = [
-        Line(name=name, hue=hue, points=[(row["connections"], row[key]) for row in rows])
+        Line(name=name, hue=hue, points=[(row["connections"], row[key]) for row in rows if row[key] is not None])
         for key, (name, hue) in names.items()
     ]
     y = linear(max(point[1] for line in lines for point in line.points), "us of processor time a connection")
