@@ -41,6 +41,31 @@ def test_sentences_tell_the_fleets_and_the_servers_numbers(run: Path):
     assert "The server used 1 ms of processor time, 100 us for each of 10 messages" in text
 
 
+def ledger(run: Path, *sockets_and_slab: tuple[int, int]) -> None:
+    rows = [
+        {
+            "sockets": n,
+            "slab_bytes": slab,
+            "slab_growth_bytes": slab,
+            "kernel_bytes_per_pair": slab / n,
+            "user_bytes": 9,
+        }
+        for n, slab in sockets_and_slab
+    ]
+    pl.DataFrame(rows).write_parquet(run / "tables" / "memory.parquet")
+
+
+def test_memory_of_many_connections_is_told_where_the_server_has_accepted_them_too(run: Path):
+    ledger(run, (5_000, 20 << 20), (10_000, 60 << 20), (10_000, 100 << 20), (100, 90 << 20))
+    text = joined(summary_text(run))
+    assert "The kernel's objects grew by 100 MiB with 10,000 sockets at the server, 10.2 KiB for both ends" in text
+
+
+def test_memory_of_few_connections_is_not_told(run: Path):
+    ledger(run, (10, 60 << 20))
+    assert "kernel's objects" not in summary_text(run)
+
+
 def test_capture_is_told_with_losses_and_the_kernels_counts(run: Path):
     text = joined(summary_text(run))
     assert "server: 110 packets in the file; lost by the recorder: 0. 60 segments in and 50 out captured" in text
