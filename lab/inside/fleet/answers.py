@@ -10,7 +10,8 @@ import random
 import string
 from typing import Protocol
 
-from lab.inside.framing import Decoder, Framing, FramingError, parse_framing
+from lab.inside.boundary_tap import Tap
+from lab.inside.framing import Decoder, FixedSize, Framing, FramingError, parse_framing
 
 from .plan import Plan
 
@@ -83,6 +84,15 @@ class FramedAnswers:
 
     def forget(self, fd: int) -> None:
         self._partial.pop(fd, None)
+
+
+def boundary_tap(plan: Plan) -> Tap | None:
+    """Return what logs the boundaries of the first connections; None where the plan wants none, and over UDP."""
+    if not plan.boundaries or plan.transport == "udp":
+        return None
+    framing = parse_framing(plan.message.framing, side="client")
+    answers = FixedSize(plan.message.answer_bytes) if plan.message.answer_bytes is not None else framing
+    return Tap(plan.boundaries, incoming=answers, outgoing=framing)
 
 
 def request_and_answers(plan: Plan) -> tuple[bytes, bytes | None, Answers]:

@@ -8,7 +8,6 @@ last one, an error) leaves for `_Rare`.
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from typing import TYPE_CHECKING
@@ -45,7 +44,7 @@ def suits(worker: Worker, phase: ClosedLoad) -> bool:
 def run(worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> None:
     """Go through the phase on the open descriptors `fds`."""
     rare = _Rare(worker, phase, start_ns, fds)
-    poll, read, write, clock = worker.connections.epoll.poll, os.read, os.write, time.monotonic_ns
+    poll, read, write, clock = worker.connections.epoll.poll, worker.read, worker.write, time.monotonic_ns
     row, log, request, size = worker.row, worker.log, worker.request, len(worker.request)
     expected, answer_bytes, read_bytes = worker.right_answer, rare.answer_bytes, rare.answer_bytes + 1
     name, sent, left = rare.name, rare.sent, rare.left
@@ -152,7 +151,7 @@ class _Rare:
         self._row[SENT] += 1
         self._row[BYTES_SENT] += len(self._worker.request)
         try:
-            written = os.write(fd, self._worker.request)
+            written = self._worker.write(fd, self._worker.request)
         except OSError as error:
             self.write_failed(fd, error)
             return
@@ -183,7 +182,7 @@ class _Rare:
         if rest is None:
             return
         try:
-            rest = self._unsent[fd] = rest[os.write(fd, rest) :]
+            rest = self._unsent[fd] = rest[self._worker.write(fd, rest) :]
         except BlockingIOError:
             return
         except OSError as broken:

@@ -9,7 +9,6 @@ send RST instead of FIN, so whatever has arrived is read first.
 from __future__ import annotations
 
 import errno
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,7 @@ class Closing:
             return False
         connections = self._worker.connections
         try:
-            data = os.read(fd, 65536)
+            data = self._worker.read(fd, 65536)
         except BlockingIOError:
             return True
         except OSError as error:

@@ -7,7 +7,6 @@ when epoll says so.
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from array import array
@@ -87,7 +86,7 @@ class Exchange:
             self._unsent[fd] = memoryview(bytes(self._unsent[fd]) + worker.request)
             return sent
         try:
-            count = os.write(fd, worker.request)
+            count = worker.write(fd, worker.request)
         except BlockingIOError:
             count = 0
         except OSError as error:
@@ -112,7 +111,7 @@ class Exchange:
     def _send_rest(self, fd: int) -> bool:
         rest = self._unsent[fd]
         try:
-            count = os.write(fd, rest)
+            count = self._worker.write(fd, rest)
         except BlockingIOError:
             return True
         except OSError as error:
@@ -131,7 +130,7 @@ class Exchange:
     def take(self, fd: int, most: int) -> int:
         """Read at most `most` bytes of a connection; returns how many answers they complete, LOST if it is gone."""
         try:
-            data = os.read(fd, most)
+            data = self._worker.read(fd, most)
         except BlockingIOError:
             return 0
         except OSError as error:

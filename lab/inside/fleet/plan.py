@@ -94,6 +94,8 @@ class Plan:
     drain: DrainPace
     socket_options: tuple[tuple[int, int, int], ...]
     """(level, option, value) for setsockopt(2)."""
+    boundaries: int
+    """Connections of each worker whose sends and recvs are logged (`boundary_log.py`)."""
     latency_records: int
     """Records of latency each worker keeps at most; what goes beyond is counted."""
     seed: int
@@ -167,6 +169,7 @@ def _read(given: Fields) -> Plan:
         ),
         socket_options=_socket_options(given.object("socket_options")),
         latency_records=given.integer("latency_records", 1_000_000),
+        boundaries=given.integer("boundaries", 0, least=0),
         seed=given.integer("seed", 1),
     )
     connect.end("rate_per_s, in_flight, timeout_ns")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import burst, churn, closed_load, connect, drain, hold, open_load, phases, slow_read, udp
-from .answers import request_and_answers
+from .answers import boundary_tap, request_and_answers
 from .connections import NOBODY, Connections
 from .counters import INDEX, Counters
 from .latency_log import LatencyLog
@@ -60,6 +60,10 @@ class Worker:
         self.row = counters.row(index)
         self.connections = Connections(plan, plan.descriptors_needed(), self.row)
         self.request, self.right_answer, self.answers = request_and_answers(plan)
+        self.tap = boundary_tap(plan)
+        self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
+        self.write: Callable[[int, bytes | memoryview], int] = self.tap.write if self.tap else os.write
+        """The system's calls, or those that log where messages, sends and recvs begin and end."""
         self.log = LatencyLog(folder, index, plan.latency_records)
         self.timer = Timer()
         self.connections.epoll.register(self.timer.fd, select.EPOLLIN)
@@ -70,6 +74,8 @@ class Worker:
         """Descriptors whose last request was never answered: left open, but not asked again, as a late answer would be
         taken for the next one's."""
         self.connections.on_lost.append(self.stalled.discard)
+        if self.tap:
+            self.connections.on_lost.append(self.tap.forget)
         self.flows = udp.Flows(self)
         """The datagrams in flight, where the transport is udp."""
 
@@ -108,7 +114,7 @@ class Worker:
             self.flows.event(fd)
             return
         try:
-            data = os.read(fd, 65536)
+            data = self.read(fd, 65536)
         except BlockingIOError:
             return
         except OSError as error:
@@ -155,6 +161,8 @@ def run(plan: Plan, index: int, counters: Counters, folder: Path, control: int, 
         _report(report, _run_phase(worker, order))
         worker.connections.epoll.register(control, select.EPOLLIN)
     worker.close()
+    if worker.tap:
+        worker.tap.store(f"fleet-{index}")
     used = resource.getrusage(resource.RUSAGE_SELF)
     _report(
         report,

@@ -37,8 +37,10 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
 
+from lab.inside.boundary_tap import Tap
 from lab.inside.servers.startup import ENDED, Server, run
 
 ACCEPT_BATCH = 256
@@ -66,13 +68,17 @@ class EpollServer:
         self.listening = True
         self.accepting = True
         """False while the process has no descriptor left for another connection."""
+        framing, logged = server.settings.framing, server.settings.boundaries
+        self.tap = Tap(logged, incoming=framing, outgoing=framing) if logged else None
+        self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
+        self.write: Callable[[int, bytes], int] = self.tap.write if self.tap else os.write
         self.epoll = select.epoll()
         self.epoll.register(listener.fileno(), EPOLLIN)
         self.epoll.register(server.signals.wakeup_fd, EPOLLIN)
 
     def loop(self) -> None:
         """Wait, and do what is ready, until the stop has come and every connection has ended."""
-        read, write, wait = os.read, os.write, self.epoll.poll
+        read, write, wait = self.read, self.write, self.epoll.poll
         count, recv_size, answer, unsent = (
             self.count,
             self.server.settings.recv_size,
@@ -120,6 +126,8 @@ class EpollServer:
             count.messages += messages
             count.bytes_in += bytes_in
             count.bytes_out += bytes_out
+        if self.tap:
+            self.tap.store(f"server-{os.getpid()}")
 
     def accept(self) -> None:
         """Take connections off the accept queue: a batch, or at the stop all there are."""
@@ -161,7 +169,7 @@ class EpollServer:
                     self.unsent[descriptor] += piece
                     continue
                 try:
-                    sent = os.write(descriptor, piece)
+                    sent = self.write(descriptor, piece)
                 except BlockingIOError:
                     sent = 0
                 self.count.bytes_out += sent
@@ -179,7 +187,7 @@ class EpollServer:
         """Send what was kept; once it is gone, read from this peer again."""
         rest = self.unsent[descriptor]
         try:
-            sent = os.write(descriptor, rest)
+            sent = self.write(descriptor, rest)
         except BlockingIOError:
             return
         except OSError as error:
@@ -201,6 +209,8 @@ class EpollServer:
         """Close: the kernel takes the descriptor out of the interest list by itself."""
         self.unsent.pop(descriptor, None)
         self.conversations.forget(descriptor)
+        if self.tap:
+            self.tap.forget(descriptor)
         os.close(descriptor)
         self.count.closed += 1
         if not self.accepting:

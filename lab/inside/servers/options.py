@@ -60,6 +60,8 @@ class Settings:
     socket_options: tuple[tuple[str, int], ...]
     progress_s: float
     """Seconds between two looks at the counters, each a `progress` event if something changed."""
+    boundaries: int
+    """Connections of each process whose boundaries are logged."""
     drain_s: float
     """Seconds from the stop until connections that will not end are cut."""
 
@@ -88,6 +90,9 @@ def read_settings(name: str, argv: list[str]) -> Settings:
     parser.add_argument(
         "--set-option", action="append", default=[], metavar="NAME=VALUE", help=", ".join(SOCKET_OPTIONS)
     )
+    parser.add_argument(
+        "--boundaries", type=int, default=0, metavar="N", help="log each send and recv of N connections (epoll only)"
+    )
     parser.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="time the stop may take")
     parser.add_argument(
         "--progress", type=float, default=0.5, metavar="SECONDS", help="time between two progress events"
@@ -98,6 +103,8 @@ def read_settings(name: str, argv: list[str]) -> Settings:
         parser.error(f"--workers: {model.name} runs as it is; 1 is allowed, got {given.workers}")
     if given.progress <= 0 or given.drain < 0:
         parser.error(f"--progress, --drain: a positive time is allowed, got {given.progress} and {given.drain}")
+    if given.boundaries and name != "epoll":
+        parser.error(f"--boundaries: only epoll logs them, got {given.boundaries} for {name}")
     if given.pool < 1:
         parser.error(f"--pool: at least 1 is allowed, got {given.pool}")
     if given.recv_size < 1:
@@ -118,6 +125,7 @@ def read_settings(name: str, argv: list[str]) -> Settings:
             socket_options=tuple(_socket_option(text) for text in given.set_option),
             progress_s=given.progress,
             drain_s=given.drain,
+            boundaries=given.boundaries,
         )
         _check_answer_fits(settings)
     except ValueError as error:
