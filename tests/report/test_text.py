@@ -56,9 +56,9 @@ def ledger(run: Path, *sockets_and_slab: tuple[int, int]) -> None:
 
 
 def test_memory_of_many_connections_is_told_where_the_server_has_accepted_them_too(run: Path):
-    ledger(run, (5_000, 20 << 20), (10_000, 60 << 20), (10_000, 100 << 20), (100, 90 << 20))
+    ledger(run, (50_000, 200 << 20), (100_000, 600 << 20), (100_000, 1000 << 20), (100, 900 << 20))
     text = joined(summary_text(run))
-    assert "The kernel's objects grew by 100 MiB with 10,000 sockets at the server, 10.2 KiB for both ends" in text
+    assert "The kernel's objects grew by 1000 MiB with 100,000 sockets at the server, 10.2 KiB for both ends" in text
 
 
 def test_memory_of_few_connections_is_not_told(run: Path):
