@@ -44,6 +44,10 @@ class ServerProcess:
         self.model = model
         self.framing = model.framing or "length"
         self.connected = 0
+        self.broken_frames = 0
+        """Frames that a test broke on purpose and that the server can tell from good ones."""
+        self.starved = False
+        """Whether a test took its descriptors away."""
         """Connections that clients of this object opened; the server must have accepted as many."""
         self.events: list[dict[str, Any]] = []
         # io_uring keeps the limit it met when accept was asked for; all others meet the one of the moment.
