@@ -38,7 +38,9 @@ READY_TIMEOUT_S = 60.0
 """A program that has not reported ready by then never will: containers start in seconds even on slow disks."""
 STOP_TIMEOUT_S = 120.0
 """A capture of gigabytes is converted within this; a server has drained long before."""
-QUIET_INTERVAL_S = 0.1
+KEEPER_END_S = 0.05
+"""A keeper that ends at once (netns) is given this long: what has ended is collected without copying."""
+QUIET_INTERVAL_S = 0.05
 """The kernel's counters must not move for this long before the captures are stopped."""
 QUIET_TIMEOUT_S = 5.0
 """A network that is not quiet by then (retransmissions into nowhere) is stopped all the same; the verdict sees it."""
@@ -247,9 +249,19 @@ class Session:
                 # When the fleet has ended, its last FINs are still on their way: let the server see them; and let the
                 # captures see what a server that drains still sends.
                 self._wait_until_quiet()
-            self.progress.stage({"capture": "draining the captures"}.get(role, f"stopping {role}"))
+            if not names:
+                continue
+            self.progress.stage(
+                {"capture": "draining the captures", "host": "last counters"}.get(role, f"stopping {role}")
+            )
             for name in names:
                 self.engine.signal(name, "TERM")
+            if role == "host":
+                # A keeper's files are whole when it tells its result. Its end takes the host's network stack with it,
+                # for which Docker needs half a second each: they are removed together, later.
+                self._hearing.wait(names, lambda heard: heard.result is not None, STOP_TIMEOUT_S, "its result")
+                self._hearing.listen(KEEPER_END_S)
+                continue
             self._hearing.wait(
                 names, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "its end", may_end=True
             )
