@@ -8,10 +8,10 @@ LAB    := $(VENV)/bin/python -m lab
 STAMP  := $(VENV)/.installed-$(shell cksum < requirements.lock | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live lint format bench lock servers
+.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live test-catalogue lint format bench lock servers
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -69,6 +69,9 @@ test: $(STAMP)  ## Run the tests that need neither Docker nor root
 
 test-live: $(STAMP)  ## Run the tests on a real Docker engine
 	@$(VENV)/bin/python -m pytest -m live --timeout=600 $(ARGS)
+
+test-catalogue: $(STAMP)  ## Run every scenario of the catalogue on both engines (long)
+	@LAB_CATALOGUE=all $(VENV)/bin/python -m pytest -m live --timeout=600 tests/contract/test_catalogue.py $(ARGS)
 
 lint: $(STAMP)  ## Check style and types
 	@$(VENV)/bin/ruff check .
