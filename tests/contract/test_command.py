@@ -113,7 +113,13 @@ def test_an_expectation_that_does_not_hold_exits_1(engine: str, tmp_path: Path) 
     assert "fail" in out.lower()
 
 
-@pytest.mark.parametrize("stage", ["hosts", "starting", "connect", "draining"])
+SOMETIMES = pytest.mark.live
+"""Stages that the daily tests leave to the live ones: whole labs are their longest part."""
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param("hosts", marks=SOMETIMES), "starting", "connect", pytest.param("draining", marks=SOMETIMES)]
+)
 def test_an_interrupted_run_leaves_nothing_and_exits_130(engine: str, stage: str, tmp_path: Path) -> None:
     process = start(*SMALL, "--engine", engine, cwd=tmp_path)
     await_stage(process, stage)
@@ -123,7 +129,10 @@ def test_an_interrupted_run_leaves_nothing_and_exits_130(engine: str, stage: str
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("stage", ["hosts", "starting", "connect", "collecting"])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param("hosts", marks=SOMETIMES), "starting", "connect", pytest.param("collecting", marks=SOMETIMES)],
+)
 def test_what_a_killed_run_left_clean_removes(engine: str, stage: str, tmp_path: Path) -> None:
     process = start(*SMALL, "--engine", engine, cwd=tmp_path)
     await_stage(process, stage)
