@@ -208,7 +208,7 @@ def columns(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def form(value: object) -> object:
-    """Return the keys of nested data, without its values; a list of texts may be empty in one run and not in another."""
+    """Return the keys of nested data, without its values; a list of texts may be empty in one run, not in another."""
     if isinstance(value, dict):
         return {key: form(part) for key, part in value.items()}
     if isinstance(value, list):
