@@ -52,12 +52,17 @@ def host(name: str, *addresses: str, **fields: object) -> Host:
     return Host(name=name, interfaces=interfaces, **{"sysctls": {}, **fields})  # type: ignore[arg-type]
 
 
+def run_of(folder: Path) -> str:
+    """A run id of each test's own: what the guard of an earlier run still removes is not this run's."""
+    return f"test-{folder.name}"
+
+
 def bring_up(engine: NetnsEngine, folder: Path, *hosts: Host, mtu: int = 1500) -> list[str]:
     """Returns what the engine said."""
     networks = tuple(Network(name=f"net{i}", subnet=f"10.64.{i}.0/24", mtu=mtu) for i in range(2))
     said: list[str] = []
     topology = Topology(scenario="netns", networks=networks, hosts=hosts, programs=())
-    engine.up(topology, run_id="test", run_folder=folder, say=said.append)
+    engine.up(topology, run_id=run_of(folder), run_folder=folder, say=said.append)
     return said
 
 
@@ -175,7 +180,7 @@ def test_the_groups_that_hold_limits_go_with_the_run(engine: NetnsEngine, facts:
     if "limits" in facts.missing:
         pytest.skip("this user cannot have control groups for CPU and memory")
     assert bring_up(engine, tmp_path, host("a", "10.64.0.2", cpus=0.5, memory_bytes=100 << 20)) == []
-    folders = run_folders("test")
+    folders = run_folders(run_of(tmp_path))
     engine.start([program("serve", "--port", "7000")])
     assert [len([child for child in folder.iterdir() if child.is_dir()]) for folder in folders] == [1] * len(folders)
     engine.down()
