@@ -43,7 +43,7 @@ def describe_scenario(loaded: Loaded) -> str:
     for row in expectations(loaded):
         signs = {"equal": "=", "at_least": ">=", "at_most": "<="}
         wanted = " and ".join(
-            f"{sign} {_value(row[key], row['unit'])}" for key, sign in signs.items() if row[key] is not None
+            f"{sign} {units.show_value(row[key], row['unit'])}" for key, sign in signs.items() if row[key] is not None
         )
         because = f"  ({row['because']})" if row["because"] else ""
         lines.append(f"  {row['what']} {wanted}{because}")
@@ -68,12 +68,6 @@ def _series(loaded: Loaded) -> list[str]:
         wanted = " and ".join(f"{sign} {value:g} times" for sign, value in signs.items() if value is not None)
         lines.append(f"  {comparison.what} of {of} {wanted} that of {over}")
     return lines
-
-
-def _value(value: float, unit: str) -> str:
-    return {"ns": units.show_duration, "bytes": units.show_bytes, "per_s": units.show_rate}.get(unit, units.show_count)(
-        value
-    )
 
 
 def describe_step(step: AnyStep) -> str:

@@ -109,3 +109,8 @@ def show_bytes(size: float) -> str:
 def show_rate(per_s: float) -> str:
     """Print a rate: 2,000/s."""
     return f"{show_count(per_s if per_s < 100 else round(per_s))}/s"
+
+
+def show_value(value: float, unit: str) -> str:
+    """Print a measured number in its measure's unit (`ns`, `bytes`, `per_s`; any other is a count)."""
+    return {"ns": show_duration, "bytes": show_bytes, "per_s": show_rate}.get(unit, show_count)(value)

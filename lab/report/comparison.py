@@ -18,7 +18,7 @@ from rich.text import Text
 
 from lab import measures
 from lab.report.text import STYLES, WIDTH
-from lab.verdict import show_value
+from lab.units import show_value
 from lab.verdict.compare import Interval, cell_of
 
 HEADINGS = {

@@ -19,7 +19,7 @@ from rich.text import Text
 from lab import measures
 from lab.report import ladder, story
 from lab.report.run_files import RunFiles
-from lab.verdict import show_value
+from lab.units import show_value
 
 WIDTH = 100
 STYLES = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}

@@ -89,16 +89,10 @@ def _compare(expectation: dict[str, Any], seen: Observation) -> dict[str, Any]:
     return {"observed": seen.value, "verdict": "pass" if all(holds) else "fail", "evidence": seen.evidence}
 
 
-def show_value(value: float, unit: str) -> str:
-    """Print a measured number in its unit, as the summary does."""
-    printers = {"ns": units.show_duration, "bytes": units.show_bytes, "per_s": units.show_rate}
-    return printers.get(unit, units.show_count)(value)
-
-
 def _expected_text(expectation: dict[str, Any]) -> str:
     signs = {"equal": "=", "at_least": ">=", "at_most": "<="}
     return " and ".join(
-        f"{sign} {show_value(expectation[key], expectation['unit'])}"
+        f"{sign} {units.show_value(expectation[key], expectation['unit'])}"
         for key, sign in signs.items()
         if expectation[key] is not None
     )
