@@ -109,6 +109,18 @@ class ConnectionLog:
         }
 
 
+def own_end(local: Address, peer: Address) -> Address:
+    """Return this end of an exchange with `peer`: of a socket bound to every address, the one of the route there.
+
+    Raises: OSError where there is no route.
+    """
+    if local[0] != "0.0.0.0":
+        return local
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        route.connect(peer)  # sends nothing: a UDP socket only looks up the route
+        return (route.getsockname()[0], local[1])
+
+
 class BoundaryLog:
     """The first `most` connections of a program."""
 

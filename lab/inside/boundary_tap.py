@@ -1,11 +1,12 @@
-"""The boundary log of a program that holds bare descriptors: `os.read` and `os.write` that note what they move.
+"""The boundary log of a program's connections: what passes, and where its messages end.
 
-A fleet's worker and the epoll server call `read` and `write` of a tap instead of the system's when a scenario asks for
-`boundaries`; otherwise they call the system's, and a tap costs nothing, being nowhere. Of the first connections that
-speak every call is noted (`boundary_log.py`), of the others nothing.
+A program that holds bare descriptors (a fleet's worker, the epoll servers) calls `read` and `write` of a tap instead of
+the system's when a scenario asks for `boundaries`; one that holds sockets gets sockets that call the tap
+(`boundary_sockets.py`). Otherwise a tap costs nothing, being nowhere. Of the first connections every call is noted
+(`boundary_log.py`), of the others nothing.
 
 Where messages end is told by the program's own framing, run over the bytes that pass: of `none` each recv is a message,
-as the program takes it, and each answer or request that was begun.
+as the program takes it, and each answer or request that was begun. A datagram is a message, known by its number.
 """
 
 from __future__ import annotations
@@ -14,77 +15,58 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
-from lab.inside.boundary_log import BoundaryLog, ConnectionLog
-from lab.inside.framing import Decoder, Framing, FramingError
-
-
-class _Connection:
-    """One logged connection."""
-
-    def __init__(self, log: ConnectionLog, incoming: Framing, outgoing: Framing) -> None:
-        self.log = log
-        self._taken = _Ends(incoming, log.message_taken)
-        self._sent = _Ends(outgoing, log.message_sent)
-
-    def came(self, data: bytes, asked: int, begin_ns: int, end_ns: int) -> None:
-        self.log.recv(len(data), asked, begin_ns, end_ns)
-        self._taken.passed(data, len(data))
-
-    def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None:
-        self.log.send(count, len(data), begin_ns, end_ns)
-        self._sent.passed(bytes(data[:count]), len(data))
+from lab.inside.boundary_log import BoundaryLog, ConnectionLog, own_end
+from lab.inside.framing import Framing, FramingError
+from lab.inside.numbered import number_of
 
 
-class _Ends:
-    """Where messages end in the bytes of one direction."""
+class Passing(Protocol):
+    """One logged connection: told of every call that moved something."""
 
-    def __init__(self, framing: Framing, note: Callable[[int], None]) -> None:
-        self._framing = framing
-        self._note = note
-        # HTTP's headers are whatever the other end writes: a message does not tell how long its frame was.
-        self._decoder: Decoder | None = None if framing.text == "http" else framing.decoder()
-        self._offset = 0
-        self._last = 0
+    def came(self, data: bytes, asked: int, begin_ns: int, end_ns: int) -> None: ...
 
-    def passed(self, data: bytes, offered: int) -> None:
-        """Take bytes that passed; `offered` is how many the call had to move."""
-        start, self._offset = self._offset, self._offset + len(data)
-        if self._framing.transparent:
-            # A call that moved only a part is followed by one that offers the rest, with the same end.
-            self._end(start + offered)
-            return
-        if self._decoder is None:
-            return
-        end = start - self._decoder.kept
-        try:
-            messages = self._decoder.feed(data)
-        except FramingError as error:
-            messages, self._decoder = error.messages, None  # nothing after this can be trusted
-        for message in messages:
-            end += len(self._framing.encode(message))
-            self._end(end)
-
-    def _end(self, offset: int) -> None:
-        if offset > self._last:
-            self._last = offset
-            self._note(offset)
+    def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None: ...
 
 
 class Tap:
-    """The logged connections of one process, by descriptor."""
+    """The logged connections of one process."""
 
-    def __init__(self, most: int, *, incoming: Framing, outgoing: Framing) -> None:
+    def __init__(self, most: int, *, incoming: Framing, outgoing: Framing, protocol: str = "tcp") -> None:
         self._log = BoundaryLog(most)
         self._incoming = incoming
         self._outgoing = outgoing
-        self._connections: dict[int, _Connection | None] = {}
+        self._protocol = protocol
+        self._connections: dict[int, Passing | None] = {}
+        self._admitted = 0
+        self._most = most
+
+    def admit(self) -> bool:
+        """Whether a connection that was just accepted is among the first."""
+        self._admitted += 1
+        return self._admitted <= self._most
+
+    def open(self, sock: Any, peer: tuple[str, int] | None = None) -> Passing | None:
+        """Begin the log of a connection (of what a datagram socket exchanges with `peer`); None if enough are logged.
+
+        `sock` is anything with a socket's `getsockname`, `getpeername` and `getsockopt`.
+        """
+        try:
+            remote = peer or sock.getpeername()
+            log = self._log.open(self._protocol, own_end(sock.getsockname(), remote), remote)
+            if log is None:
+                return None
+            log.read_options(sock, time.time_ns())
+        except OSError:  # reset this moment
+            return None
+        return Datagrams(log) if self._protocol == "udp" else _Stream(log, self._incoming, self._outgoing)
 
     def read(self, fd: int, size: int) -> bytes:
         """`os.read`."""
         begin = time.time_ns()
         data = os.read(fd, size)
-        if data and (one := self._find(fd, begin)):
+        if data and (one := self._find(fd)):
             one.came(data, size, begin, time.time_ns())
         return data
 
@@ -92,7 +74,7 @@ class Tap:
         """`os.write`."""
         begin = time.time_ns()
         count = os.write(fd, data)
-        if one := self._find(fd, begin):
+        if one := self._find(fd):
             one.went(data, count, begin, time.time_ns())
         return count
 
@@ -104,20 +86,88 @@ class Tap:
         """Write the log as `boundaries-<program>.json`."""
         self._log.store(program)
 
-    def _find(self, fd: int, now_ns: int) -> _Connection | None:
+    def _find(self, fd: int) -> Passing | None:
         if fd not in self._connections:
-            self._connections[fd] = None if self._log.full else self._open(fd, now_ns)
+            self._connections[fd] = None if self._log.full else self._open_descriptor(fd)
         return self._connections[fd]
 
-    def _open(self, fd: int, now_ns: int) -> _Connection | None:
-        sock = socket.socket(fileno=fd)
+    def _open_descriptor(self, fd: int) -> Passing | None:
         try:
-            log = self._log.open("tcp", sock.getsockname(), sock.getpeername())
-            if log is None:
-                return None
-            log.read_options(sock, now_ns)
+            sock = socket.socket(fileno=fd)
         except OSError:  # reset this moment
             return None
+        try:
+            return self.open(sock)
         finally:
             sock.detach()
-        return _Connection(log, self._incoming, self._outgoing)
+
+
+class _Stream:
+    """A TCP connection."""
+
+    def __init__(self, log: ConnectionLog, incoming: Framing, outgoing: Framing) -> None:
+        self._log = log
+        self._taken = _Ends(incoming, log.message_taken)
+        self._sent = _Ends(outgoing, log.message_sent)
+
+    def came(self, data: bytes, asked: int, begin_ns: int, end_ns: int) -> None:
+        self._log.recv(len(data), asked, begin_ns, end_ns)
+        self._taken.passed(data, len(data))
+
+    def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None:
+        self._log.send(count, len(data), begin_ns, end_ns)
+        self._sent.passed(bytes(data[:count]), len(data))
+
+
+class Datagrams:
+    """What a datagram socket exchanges with one peer."""
+
+    def __init__(self, log: ConnectionLog) -> None:
+        self._log = log
+
+    def came(self, data: bytes, asked: int, begin_ns: int, end_ns: int, whole: int | None = None) -> None:
+        """`whole` is the datagram's own length, where the buffer took less."""
+        self._log.recv(len(data), asked, begin_ns, end_ns, len(data) if whole is None else whole, number_of(data))
+        self._log.message_taken()
+
+    def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None:
+        self._log.send(count, len(data), begin_ns, end_ns, count, number_of(data))
+        self._log.message_sent()
+
+
+class _Ends:
+    """Where messages end in the bytes of one direction."""
+
+    def __init__(self, framing: Framing, note: Callable[[int], None]) -> None:
+        self._framing = framing
+        self._note = note
+        self._trusted = True
+        self._kept = bytearray()
+        """The start of a message whose rest has not passed."""
+        self._offset = 0
+        self._last = 0
+
+    def passed(self, data: bytes, offered: int) -> None:
+        """Take bytes that passed; `offered` is how many the call had to move."""
+        start, self._offset = self._offset, self._offset + len(data)
+        if self._framing.transparent:
+            # A call that moved only a part is followed by one that offers the rest, with the same end.
+            self._end(start + offered)
+            return
+        if not self._trusted:
+            return
+        start -= len(self._kept)
+        self._kept += data
+        used = 0
+        try:
+            while (end := self._framing.frame_end(self._kept, used)) is not None:
+                self._end(start + end)
+                used = end
+        except FramingError:
+            self._trusted = False  # nothing after this can be trusted
+        del self._kept[:used]
+
+    def _end(self, offset: int) -> None:
+        if offset > self._last:
+            self._last = offset
+            self._note(offset)

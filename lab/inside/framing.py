@@ -99,6 +99,17 @@ class Framing(ABC):
         """Start a stream."""
         return Decoder(self)
 
+    def frame_end(self, data: bytes | bytearray, start: int) -> int | None:
+        """Return where the frame that starts at `start` ends; None while it is not whole.
+
+        Raises:
+            FramingError: `data` breaks the framing there.
+        """
+        if start >= len(data):
+            return None
+        body, end = self._locate(data, start)
+        return end if body >= 0 and end <= len(data) else None
+
     @abstractmethod
     def _mark(self, message: bytes) -> bytes:
         """Frame a message whose length is allowed."""

@@ -145,6 +145,15 @@ def _server(scenario: Scenario, server: Server) -> Iterator[Contradiction]:
         yield Contradiction(path=("server", "workers"), what=what)
     if isinstance(server.workers, int) and server.workers < 1:
         yield Contradiction(path=("server", "workers"), what=f"at least 1, or auto, got {server.workers}")
+    if model is not None and scenario.boundaries and "boundaries" in model.cannot:
+        what = f"the {server.model} server makes its calls where nobody can note them, got {scenario.boundaries}"
+        able = ", ".join(name for name, one in MODELS.items() if "boundaries" not in one.cannot)
+        hint = f"leave it out, or choose a server.model out of {able}"
+        yield Contradiction(path=("boundaries",), what=what, hint=hint)
+    if fleet is not None and fleet.transport == "udp" and server.handler == "upper":
+        what = "`upper` would change the numbers at the start of the fleet's datagrams, got upper"
+        hint = "echo, cpu:TIME, sleep:TIME and burst:COUNT keep them"
+        yield Contradiction(path=("server", "handler"), what=what, hint=hint)
     group = scenario.hosts.get(host_names(scenario).get(server.host, ""))
     if group is not None and group.nofile is not None and isinstance(server.workers, int) and fleet is not None:
         room = server.workers * (group.nofile - DESCRIPTORS_KEPT)

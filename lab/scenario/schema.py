@@ -274,8 +274,9 @@ class Scenario(Part):
     script: list[AnyStep] = Field(default_factory=list)
     """Socket calls on several hosts in one order: instead of a server and a fleet, or beside them."""
     boundaries: int = Field(default=0, ge=0, le=1000)
-    """Log each send and recv of so many connections in each process of the fleet, and of the server where its model can
-    (epoll): what the measures `boundaries.*` and `lab inspect --messages` need. Scripts always log theirs."""
+    """Log each send and recv of so many connections in each process of the fleet and of the server (all models but
+    io-uring, uvloop and twisted): what the measures `boundaries.*` and `lab inspect --messages` need. Scripts always
+    log theirs."""
     capture: list[Capture] = Field(default_factory=list)
     expect: list[Expectation] = Field(default_factory=list)
     matrix: dict[str, list[MatrixValue]] = Field(default_factory=dict)

@@ -213,7 +213,7 @@ def _servers(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Iterato
     arguments += ["--handler", server.handler, "--framing", framing, "--recv-size", str(server.recv_size)]
     if model.scale == "pool" and server.pool is not None:
         arguments += ["--pool", str(server.pool)]
-    if scenario.boundaries and server.model == "epoll":
+    if scenario.boundaries:
         arguments += ["--boundaries", str(scenario.boundaries)]
     for option, value in server.socket_options.items():
         arguments += ["--set-option", f"{option}={int(value)}"]

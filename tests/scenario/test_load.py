@@ -130,6 +130,16 @@ def test_more_descriptors_than_workers_can_hold_is_a_contradiction(tmp_path: Pat
             "fleet.phases[1].model: unknown load model, got 'ajar'",
         ),
         ("messages: 1", "think: 1ms", "ends after `messages` or after `duration`"),
+        (
+            "{model: epoll, port: 9000}",
+            "{model: twisted}\nboundaries: 3",
+            "boundaries: the twisted server makes its calls",
+        ),
+        (
+            "{model: epoll, port: 9000}\nfleet:",
+            "{model: udp, handler: upper}\nfleet:\n  transport: udp",
+            "server.handler: `upper` would change the numbers",
+        ),
     ],
 )
 def test_contradictions_are_named_by_key(tmp_path: Path, old: str, new: str, says: str) -> None:

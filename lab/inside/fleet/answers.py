@@ -87,12 +87,13 @@ class FramedAnswers:
 
 
 def boundary_tap(plan: Plan) -> Tap | None:
-    """Return what logs the boundaries of the first connections; None where the plan wants none, and over UDP."""
-    if not plan.boundaries or plan.transport == "udp":
+    """Return what logs the boundaries of the first connections; None where the plan wants none."""
+    if not plan.boundaries:
         return None
-    framing = parse_framing(plan.message.framing, side="client")
-    answers = FixedSize(plan.message.answer_bytes) if plan.message.answer_bytes is not None else framing
-    return Tap(plan.boundaries, incoming=answers, outgoing=framing)
+    requests, answers = (parse_framing(plan.message.framing, side=side) for side in ("server", "client"))
+    if plan.message.answer_bytes is not None:
+        answers = FixedSize(plan.message.answer_bytes)
+    return Tap(plan.boundaries, incoming=answers, outgoing=requests, protocol=plan.transport)
 
 
 def request_and_answers(plan: Plan) -> tuple[bytes, bytes | None, Answers]:

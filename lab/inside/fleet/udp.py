@@ -12,12 +12,12 @@ the phase has waited for its grace. Nothing is sent twice.
 
 from __future__ import annotations
 
-import os
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from lab.inside.numbered import HEAD
 
 from .connections import NOBODY
 from .counters import INDEX, error_cell
@@ -27,8 +27,6 @@ from .phases import Burst, ClosedLoad, OpenLoad
 
 if TYPE_CHECKING:
     from .worker import Worker
-
-HEAD = struct.Struct("!QQ")
 
 SENT, RECEIVED, ANSWERED = INDEX["sent"], INDEX["received"], INDEX["answered"]
 BYTES_SENT, BYTES_RECEIVED = INDEX["bytes_sent"], INDEX["bytes_received"]
@@ -63,7 +61,7 @@ class Flows:
         number = self._next.get(fd, 0)
         sent = time.monotonic_ns()
         try:
-            row[BYTES_SENT] += os.write(fd, HEAD.pack(number, sent) + request[HEAD.size :])
+            row[BYTES_SENT] += self._worker.write(fd, HEAD.pack(number, sent) + request[HEAD.size :])
         except OSError as error:  # what an earlier datagram met, or no room: this one was not sent
             row[error_cell(error.errno or 0)] += 1
             return sent
@@ -78,7 +76,7 @@ class Flows:
         if worker.connections.number[fd] == NOBODY:
             return
         try:
-            data = os.read(fd, 65536)
+            data = worker.read(fd, 65536)
         except BlockingIOError:
             return
         except OSError as error:

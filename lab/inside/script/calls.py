@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.inside.boundary_log import ConnectionLog
+from lab.inside.boundary_log import ConnectionLog, own_end
 from lab.inside.framing import Decoder, FramingError, parse_framing
 from lab.inside.script.kernel_sockets import Address
 from lab.inside.script.names import OPTIONS
@@ -57,13 +57,7 @@ class Held:
         if peer is None:
             return None
         if peer not in self.logs:
-            local = self.local
-            if local[0] == "0.0.0.0":
-                # A socket bound to every address: the one that it talks to this peer from is the route's.
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
-                    route.connect(peer)
-                    local = (route.getsockname()[0], local[1])
-            self.logs[peer] = self.open_log(self.protocol, local, peer)
+            self.logs[peer] = self.open_log(self.protocol, own_end(self.local, peer), peer)
         return self.logs[peer]
 
 

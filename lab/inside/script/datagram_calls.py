@@ -11,11 +11,9 @@ import select
 import socket
 import time
 
+from lab.inside.numbered import NUMBER_DIGITS, number_of
 from lab.inside.script.calls import Deadline, Held, broken, message, note, set_option
 from lab.inside.script.turns import BLOCKS, DIFFERS, SUCCESS, Outcome, Step
-
-NUMBER_BYTES = 8
-"""Decimal digits at the start of a datagram of a pattern."""
 
 
 def new_socket(options: dict[str, int]) -> socket.socket:
@@ -53,7 +51,7 @@ def send(held: Held, step: Step, deadline: Deadline) -> Outcome:
     """Send the step's message `times` times, each as one datagram."""
     outcome = Outcome()
     data = message(step)
-    numbered = step.get("text") is None and len(data) >= NUMBER_BYTES
+    numbered = step.get("text") is None and len(data) >= NUMBER_DIGITS
     try:
         peer = held.remote or held.last_peer
         if peer is None:
@@ -63,7 +61,7 @@ def send(held: Held, step: Step, deadline: Deadline) -> Outcome:
                 time.sleep(step["gap"] / 1e9)
             number = held.datagrams_sent if numbered else None
             if number is not None:
-                data = b"%08d" % number + data[NUMBER_BYTES:]
+                data = b"%0*d" % (NUMBER_DIGITS, number) + data[NUMBER_DIGITS:]
             if not deadline.ready(held.sock, select.POLLOUT):
                 outcome.outcome = BLOCKS
                 return outcome
@@ -102,9 +100,7 @@ def recv(held: Held, step: Step, deadline: Deadline) -> Outcome:
             held.received += len(data)
             if log := held.log_with(peer):
                 log.read_options(held.sock, begin)
-                digits = data[:NUMBER_BYTES]
-                number = int(digits) if len(digits) == NUMBER_BYTES and digits.isdigit() else None
-                log.recv(len(data), step["buffer"], begin, time.time_ns(), whole, number)
+                log.recv(len(data), step["buffer"], begin, time.time_ns(), whole, number_of(data))
                 log.message_taken()
             came += data
             if step.get("gap"):

@@ -40,7 +40,8 @@ class Model:
     """Whom it serves at the same time: one client, as many as the pool has members, or everybody."""
     cannot: frozenset[str] = frozenset()
     """What its mechanism cannot do, by name: `idle` (it burns a core while nobody speaks), `half-close` (an answer
-    due when the client's FIN arrives is lost), `wait-for-descriptors` (without any left it closes new clients)."""
+    due when the client's FIN arrives is lost), `wait-for-descriptors` (without any left it closes new clients),
+    `boundaries` (its sends and recvs are not made where they could be logged)."""
     descriptors_each: int = 1
     """Descriptors a connection costs the accepting process; 0 where a child holds it."""
 
@@ -92,9 +93,11 @@ MODELS: dict[str, Model] = _table(
           line="asyncio with callbacks: data_received"),
     Model(name="asyncio-buffered", module="asyncio_buffered_server",
           line="asyncio with callbacks into a buffer of our own: get_buffer, buffer_updated"),
-    Model(name="uvloop", module="uvloop_server", requires=("uvloop",), cannot=frozenset({"wait-for-descriptors"}),
+    Model(name="uvloop", module="uvloop_server", requires=("uvloop",),
+          cannot=frozenset({"wait-for-descriptors", "boundaries"}),
           line="asyncio's protocol on libuv's loop"),
     Model(name="io-uring", module="io_uring_server", requires=("kernel:io_uring",),
+          cannot=frozenset({"boundaries"}),
           line="completion instead of readiness: multishot accept and receive"),
     Model(name="gevent", module="gevent_server", requires=("gevent",),
           line="greenlets: blocking code that switches instead of blocking"),
@@ -111,7 +114,8 @@ MODELS: dict[str, Model] = _table(
     Model(name="tornado-http", module="tornado_http_server", requires=("tornado",), framing="http",
           cannot=frozenset({"half-close"}),
           line="tornado's HTTP server"),
-    Model(name="twisted", module="twisted_server", requires=("twisted",), cannot=frozenset({"wait-for-descriptors"}),
+    Model(name="twisted", module="twisted_server", requires=("twisted",),
+          cannot=frozenset({"wait-for-descriptors", "boundaries"}),
           line="twisted's reactor and Protocol"),
     Model(name="sanic", module="sanic_server", requires=("sanic",), framing="http",
           cannot=frozenset({"half-close"}),

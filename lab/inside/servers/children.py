@@ -75,8 +75,7 @@ class Children:
         except BaseException:  # noqa: BLE001  the child's outermost frame: told, and turned into its exit status
             traceback.print_exc()
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._server.tell()
+            self._server.leave()
             os._exit(status)  # never back into the parent's code above
 
     @contextlib.contextmanager

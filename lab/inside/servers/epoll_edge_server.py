@@ -25,6 +25,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 
 from lab.inside.servers.startup import ENDED, Server, run
@@ -56,6 +57,9 @@ class EdgeServer:
         self.listener = listener
         self.listener.setblocking(False)
         self.listening = True
+        self.tap = server.tap
+        self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
+        self.write: Callable[[int, bytes], int] = self.tap.write if self.tap else os.write
         self.epoll = select.epoll()
         self.epoll.register(listener.fileno(), EPOLLIN | EPOLLET)
         self.epoll.register(server.signals.wakeup_fd, EPOLLIN)
@@ -102,7 +106,7 @@ class EdgeServer:
             for _ in range(RECVS_IN_A_ROW):
                 if descriptor in self.unsent:
                     return  # not read from until it reads; `send_rest` takes up reading again
-                data = os.read(descriptor, recv_size)
+                data = self.read(descriptor, recv_size)
                 if not data:  # the peer's FIN; all it sent before that has been answered
                     self.close(descriptor)
                     return
@@ -124,7 +128,7 @@ class EdgeServer:
                 self.unsent[descriptor] += piece
                 continue
             try:
-                sent = os.write(descriptor, piece)
+                sent = self.write(descriptor, piece)
             except BlockingIOError:
                 sent = 0
             self.count.bytes_out += sent
@@ -135,7 +139,7 @@ class EdgeServer:
         """There is room again: write until EAGAIN, or until all is gone; then read what came meanwhile."""
         try:
             while rest := self.unsent[descriptor]:
-                sent = os.write(descriptor, rest)
+                sent = self.write(descriptor, rest)
                 self.count.bytes_out += sent
                 self.unsent[descriptor] = rest[sent:]
         except BlockingIOError:
@@ -152,6 +156,8 @@ class EdgeServer:
         self.unsent.pop(descriptor, None)
         self.unread.pop(descriptor, None)
         self.conversations.forget(descriptor)
+        if self.tap:
+            self.tap.forget(descriptor)
         os.close(descriptor)
         self.count.closed += 1
         if self.starved and self.listening:

@@ -40,7 +40,6 @@ import time
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
 
-from lab.inside.boundary_tap import Tap
 from lab.inside.servers.startup import ENDED, Server, run
 
 ACCEPT_BATCH = 256
@@ -68,8 +67,7 @@ class EpollServer:
         self.listening = True
         self.accepting = True
         """False while the process has no descriptor left for another connection."""
-        framing, logged = server.settings.framing, server.settings.boundaries
-        self.tap = Tap(logged, incoming=framing, outgoing=framing) if logged else None
+        self.tap = server.tap
         self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
         self.write: Callable[[int, bytes], int] = self.tap.write if self.tap else os.write
         self.epoll = select.epoll()
@@ -126,8 +124,6 @@ class EpollServer:
             count.messages += messages
             count.bytes_in += bytes_in
             count.bytes_out += bytes_out
-        if self.tap:
-            self.tap.store(f"server-{os.getpid()}")
 
     def accept(self) -> None:
         """Take connections off the accept queue: a batch, or at the stop all there are."""

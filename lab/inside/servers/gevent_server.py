@@ -65,7 +65,7 @@ def accept(server: Server, listener: Any, clients: Any) -> None:
             continue
         connection.settimeout(None)
         server.count.opened()
-        clients.spawn(talk, server, connection)
+        clients.spawn(talk, server, server.log(connection))
 
 
 def talk(server: Server, connection: Any) -> None:

@@ -91,7 +91,7 @@ def read_settings(name: str, argv: list[str]) -> Settings:
         "--set-option", action="append", default=[], metavar="NAME=VALUE", help=", ".join(SOCKET_OPTIONS)
     )
     parser.add_argument(
-        "--boundaries", type=int, default=0, metavar="N", help="log each send and recv of N connections (epoll only)"
+        "--boundaries", type=int, default=0, metavar="N", help="log each send and recv of N connections"
     )
     parser.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="time the stop may take")
     parser.add_argument(
@@ -103,8 +103,10 @@ def read_settings(name: str, argv: list[str]) -> Settings:
         parser.error(f"--workers: {model.name} runs as it is; 1 is allowed, got {given.workers}")
     if given.progress <= 0 or given.drain < 0:
         parser.error(f"--progress, --drain: a positive time is allowed, got {given.progress} and {given.drain}")
-    if given.boundaries and name != "epoll":
-        parser.error(f"--boundaries: only epoll logs them, got {given.boundaries} for {name}")
+    if given.boundaries and "boundaries" in model.cannot:
+        parser.error(
+            f"--boundaries: {name} makes its calls where nobody can note them; allowed: 0, got {given.boundaries}"
+        )
     if given.pool < 1:
         parser.error(f"--pool: at least 1 is allowed, got {given.pool}")
     if given.recv_size < 1:

@@ -72,7 +72,7 @@ def spawn(server: Server, connection: socket.socket) -> None:
     for descriptor in handed_over:
         os.set_inheritable(descriptor, True)
     arguments = [sys.executable, "-m", "lab.inside.servers.process_spawn_server", CHILD]
-    arguments += [*map(str, handed_over), str(row), *sys.argv[1:]]
+    arguments += [*map(str, handed_over), str(row), *sys.argv[1:], *server.boundaries_of(connection)]
     try:
         pid = os.posix_spawn(sys.executable, arguments, os.environ, setsigmask=STOPS)
     except OSError as error:  # no process to be had: this client is sent away
@@ -113,8 +113,8 @@ def child(arguments: list[str]) -> None:
     """What the fresh interpreter runs: descriptor of the connection, of the counters, its row there, and the
     options."""
     connection_fd, board_fd, row, *options = arguments
-    connection = socket.socket(fileno=int(connection_fd))
-    server = server_in_child("processes-spawn", options, connection, int(board_fd), int(row))
+    inherited = socket.socket(fileno=int(connection_fd))
+    server, connection = server_in_child("processes-spawn", options, inherited, int(board_fd), int(row))
     talk(server, connection)
     server.finish()
 

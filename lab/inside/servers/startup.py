@@ -32,9 +32,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lab.inside import lifecycle
+from lab.inside import boundary_sockets, lifecycle
+from lab.inside.boundary_tap import Tap
 from lab.inside.counters import parse_sockstat
-from lab.inside.framing import FramingError
+from lab.inside.framing import FramingError, parse_framing
 from lab.inside.libc_calls import CallCounter, count_calls, syscall_counts
 from lab.inside.servers.children import MOST_CHILDREN, Children, usage_with
 from lab.inside.servers.conversation import Conversation, Conversations, Service
@@ -83,6 +84,7 @@ class Server:
         self.tally = Tally()
         self.count = self.tally.main
         self.row = row
+        self.tap = self._new_tap()
         self.on_stop: Callable[[], object] | None = None
         self.signals = lifecycle.Signals(on_stop=self._stop)
         signal.signal(signal.SIGUSR2, lambda _signal, _frame: self._tell_usage())
@@ -97,6 +99,37 @@ class Server:
         if self.stopping:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
+
+    def log(self, connection: Any) -> Any:
+        """The connection, which notes its calls if they are to be logged: for what a library accepted by itself."""
+        return connection if self.tap is None else boundary_sockets.logged(connection, lambda: self.tap)
+
+    def log_awaited(self, connection: Any) -> Any:
+        """The same for a socket whose calls are awaited."""
+        if self.tap is None or not self.tap.admit():
+            return connection
+        return boundary_sockets.LoggedAwaited(connection, self.tap)
+
+    def logged(self, listener: socket.socket) -> socket.socket:
+        """The listener, whose connections (of datagrams: which itself) note their calls if they are to be logged."""
+        return listener if self.tap is None else boundary_sockets.logged_listener(listener, lambda: self.tap)
+
+    def boundaries_of(self, connection: socket.socket) -> list[str]:
+        """The options by which a child that is executed afresh logs this connection, if it is among the first."""
+        return [] if self.tap is None else ["--boundaries", str(int(hasattr(connection, "tap")))]
+
+    def _new_tap(self) -> Tap | None:
+        """The boundary log of this process, if there is to be one."""
+        settings = self.settings
+        if not settings.boundaries:
+            return None
+        answers = parse_framing(settings.framing.text, side="client")
+        return Tap(
+            settings.boundaries,
+            incoming=settings.framing,
+            outgoing=answers,
+            protocol=settings.model.transport,
+        )
 
     def conversation(self, count: Counters | None = None) -> Conversation:
         """One connection's way from data to answers, counted in `count` (by default the main thread's)."""
@@ -217,11 +250,17 @@ class Server:
 
     def finish(self, *, failed: bool = False) -> NoReturn:
         """Write what was counted and end the process, whatever its threads still do."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        self.tell()
+        self.leave()
         if self.row is None:
             lifecycle.write_result("server", self._result())
         os._exit(1 if failed else 0)
+
+    def leave(self) -> None:
+        """Tell for the last time, and store what this process logged."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.tell()
+        if self.tap:
+            self.tap.store(f"server-{os.getpid()}")
 
     def _result(self) -> dict[str, Any]:
         return {
@@ -288,6 +327,7 @@ def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> 
     lifecycle.ready(
         "server", address=f"{address[0]}:{address[1]}", model=name, workers=settings.workers, pool=settings.pool
     )
+    listeners = [server.logged(listener) for listener in listeners]
     if len(listeners) > 1:
         failed = server.children.work_in_parallel(serve, listeners)
     else:
@@ -295,12 +335,15 @@ def run(name: str, serve: Serve, *, probe: Callable[[], None] | None = None) -> 
     server.finish(failed=failed)
 
 
-def server_in_child(name: str, argv: list[str], connection: socket.socket, board: int, row: int) -> Server:
-    """Make the server of a child that was executed afresh, counting on the board its parent made."""
+def server_in_child(
+    name: str, argv: list[str], connection: socket.socket, board: int, row: int
+) -> tuple[Server, socket.socket]:
+    """Make the server of a child that was executed afresh, counting on the board its parent made; and its connection,
+    logged if it is to be."""
     calls = count_calls()
     settings = read_settings(name, argv)
     server = Server(settings, connection.getsockname()[:2])
     server.call_counter = calls
     server.children.become_child(Board(MOST_CHILDREN, board), row, os.getppid())
     server.children.release_stops()  # held by the parent until somebody hears them
-    return server
+    return server, server.log(connection)

@@ -44,6 +44,7 @@ async def main(server: Server, listener: socket.socket) -> None:
     """Start a task per connection in one nursery; leave when the last has ended after the stop."""
     import trio
 
+    listener = socket.socket(fileno=listener.detach())  # trio puts a class of its own round this very one
     listener.setblocking(False)
     accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     async with trio.open_nursery() as clients:
@@ -81,6 +82,7 @@ async def accept_one(server: Server, listener: trio.SocketListener, clients: tri
         await trio.sleep(ACCEPT_PAUSE_S)
         return
     server.count.opened()
+    stream.socket = server.log_awaited(stream.socket)
     clients.start_soon(talk, server, stream)
 
 
