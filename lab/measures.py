@@ -11,7 +11,9 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Unit = Literal["count", "ns", "bytes", "per_s", "ratio"]
-Source = Literal["fleet", "server", "capture", "packets", "counters", "latency", "script", "usage", "boundaries"]
+Source = Literal[
+    "fleet", "server", "capture", "packets", "counters", "latency", "script", "usage", "boundaries", "datagrams"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class Measure:
     """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
     the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log;
     `script`: what the steps of a script gave; `usage`: what the server used, phase by phase; `boundaries`: where
-    messages were joined or cut on their way to one host, by the boundary logs of both ends."""
+    messages were joined or cut on their way to one host, by the boundary logs of both ends; `datagrams`: what became of
+    numbered datagrams on their way to one host, by the captures of both hosts and the boundary logs of both ends."""
     meaning: str
 
 
@@ -60,6 +63,8 @@ def _all() -> tuple[Measure, ...]:
             "boundaries": "boundaries",
         }
         source = "usage" if name in USAGE else sources.get(prefix, "packets")
+        if name.startswith("datagrams."):
+            source = "datagrams"
         return Measure(name=name, unit=unit, source=source, meaning=meaning)
 
     return (
@@ -76,6 +81,7 @@ def _all() -> tuple[Measure, ...]:
         measure("fleet.lost", "count", "datagrams sent and never answered"),
         measure("fleet.duplicated", "count", "datagrams answered more than once"),
         measure("fleet.reordered", "count", "datagrams whose number is below the highest already received (RFC 4737)"),
+        measure("fleet.truncated", "count", "answers that were shorter than what was sent"),
         measure("server.accepted", "count", "connections the server accepted"),
         measure("server.open_peak", "count", "the most connections the server held at once"),
         measure("server.messages", "count", "messages the server handled"),
@@ -155,6 +161,24 @@ def _all() -> tuple[Measure, ...]:
             "boundaries.cut_by.*",
             "count",
             "messages that came split, by cause: several_sends, mss, sender, recv_size, early_recv",
+        ),
+        measure("datagrams.sent", "count", "numbered datagrams sent to this host, by the first that noted them"),
+        measure("datagrams.taken", "count", "of these, those that a recv of the program took"),
+        measure("datagrams.lost_on_wire", "count", "those in the sender's capture and not in this host's"),
+        measure("datagrams.lost_at_receiver", "count", "those in this host's capture that no recv brought"),
+        measure(
+            "datagrams.unexplained",
+            "count",
+            "by how many `lost_at_receiver` differs from what this host's kernel says it threw away",
+        ),
+        measure("datagrams.duplicated", "count", "copies beyond the first in this host's capture"),
+        measure("datagrams.reordered", "count", "those whose number is below one that came before (RFC 4737)"),
+        measure("datagrams.extent", "count", "most places that one came behind the first it should precede"),
+        measure("datagrams.truncated", "count", "datagrams whose end the buffer of a recv cut"),
+        measure(
+            "datagrams.jitter.*",
+            "ns",
+            "jitter by RFC 3550 against the time of sending at `sender`, `receiver`, `recv`; of the way alone: `wire`",
         ),
         measure("counter.*", "count", "growth of a kernel counter of one host, e.g. `counter.TcpExt.ListenOverflows`"),
     )

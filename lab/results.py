@@ -18,6 +18,7 @@ import polars as pl
 from lab.analysis import analyze, write_parquet
 from lab.analysis.boundary_tables import boundary_tables
 from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
+from lab.analysis.datagram_points import datagram_tables
 from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.analysis.memory_tables import memory_tables
 from lab.analysis.script_tables import script_tables
@@ -53,6 +54,7 @@ def make_tables(folder: Path, say: Callable[[str], None]) -> None:
         part_folder.rmdir()
     _latency_tables(folder)
     made = script_tables(folder) | usage_tables(folder) | memory_tables(folder) | boundary_tables(folder)
+    made |= datagram_tables(folder)
     for name, frame in made.items():
         frame.write_parquet(tables / f"{name}.parquet")
 

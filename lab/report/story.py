@@ -220,6 +220,7 @@ def captured(run: RunFiles) -> list[str]:
         reconciled = run.verdict.get("reconciliation", {}).get(host, {}).get("sentence")
         sentences.append(f"{sentence} {_sentence(reconciled)}" if reconciled else sentence)
         sentences += _connections(run, host)
+        sentences += _datagrams_to(run, host)
     return sentences
 
 
@@ -244,6 +245,22 @@ def _connections(run: RunFiles, host: str) -> Iterator[str]:
     yield (
         f"Resets: {kinds(table, 'reset')}. Segments sent again (retransmissions): {count(again)}; "
         f"windows closed by a slow reader: {count(zero)}."
+    )
+
+
+def _datagrams_to(run: RunFiles, host: str) -> Iterator[str]:
+    """Tell what became of the numbered datagrams on their way to a host, if there were any."""
+    if not (run.folder / "tables" / "datagram_points.parquet").exists():
+        return  # a run from before there was this table
+    table = run.table("datagram_points", ["receiver"])
+    if table is None or table.filter(pl.col("receiver") == host).is_empty():
+        return
+    names = ("sent", "lost_on_wire", "lost_at_receiver", "duplicated", "reordered", "truncated", "jitter.receiver")
+    sent, wire, kernel, doubled, late, cut, jitter = (run.observed(f"datagrams.{name}", host) for name in names)
+    yield (
+        f"Numbered datagrams to {host}: {count(sent)} sent; lost on the wire: {count(wire)}; lost in its kernel: "
+        f"{count(kernel)}; doubled: {count(doubled)}; reordered: {count(late)}; cut by a buffer: {count(cut)}; jitter: "
+        f"{duration(jitter)}."
     )
 
 

@@ -116,7 +116,13 @@ def name(row: dict[str, Any]) -> str:
     """An expectation's measure, with the host asked where that makes a difference."""
     what = str(row.get("what") or "query")
     measure = measures.find(what)
-    asks_host = measure is not None and measure.source in ("capture", "packets", "counters")
+    asks_host = measure is not None and measure.source in (
+        "capture",
+        "packets",
+        "counters",
+        "boundaries",
+        "datagrams",
+    )
     return f"{what} at {row['at']}" if asks_host and row.get("at") else what
 
 

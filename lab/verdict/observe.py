@@ -24,6 +24,7 @@ FLEET_KEYS = {
     "lost": "datagrams.lost",
     "duplicated": "datagrams.duplicated",
     "reordered": "datagrams.reordered",
+    "truncated": "datagrams.truncated",
 }
 """Where a measure's number stands in fleet.json, when it is not under its own name."""
 
@@ -155,6 +156,7 @@ def observe(what: str, at: str, evidence: Evidence) -> Observation:
         "script": _script,
         "usage": _usage,
         "boundaries": _boundaries,
+        "datagrams": _datagrams,
     }[measure.source]
     return source(what, at, evidence)
 
@@ -227,6 +229,13 @@ def _boundaries(what: str, at: str, evidence: Evidence) -> Observation:
     from lab.verdict.boundaries import observe_boundaries
 
     return observe_boundaries(what, at, evidence)
+
+
+def _datagrams(what: str, at: str, evidence: Evidence) -> Observation:
+    # And here.
+    from lab.verdict.datagrams import observe_datagrams
+
+    return observe_datagrams(what, at, evidence)
 
 
 def _capture(what: str, at: str, evidence: Evidence) -> Observation:
