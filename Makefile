@@ -65,7 +65,7 @@ schema: $(STAMP)  ## Write scenarios/scenario.schema.json anew from the types
 	@$(LAB) schema > scenarios/scenario.schema.json
 
 test: $(STAMP)  ## Run the tests that need neither Docker nor root
-	@$(VENV)/bin/python -m pytest -m "not live" -n auto --dist loadgroup $(ARGS)
+	@$(VENV)/bin/python -m pytest -m "not live" -n auto $(ARGS)
 
 test-live: $(STAMP)  ## Run the tests on a real Docker engine
 	@$(VENV)/bin/python -m pytest -m live --timeout=600 $(ARGS)

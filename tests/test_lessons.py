@@ -16,8 +16,6 @@ from lab.scenario.load import Loaded, load
 from lab.session import Session
 from lab.verdict import judge
 
-pytestmark = pytest.mark.xdist_group("whole labs")
-
 SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
 
 

@@ -1,4 +1,4 @@
-"""Scenarios of the catalogue, end to end: a few in every test run on netns, all on every engine where Docker is."""
+"""Scenarios of the catalogue, end to end: a series in every test run, a sample on every engine where Docker is."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ PROJECT = Path(__file__).parents[2]
 SERIES = ["epoll-100k", "epoll-1m", "idle-crowd", "io-models"]
 """Minutes each: run by hand."""
 EVERY = sorted({path.stem for path in (PROJECT / "scenarios").glob("*.yaml")} - set(SERIES))
-SAMPLE = ["handshake", "model-epoll", "model-udp", "model-uvloop", "abort"]
-"""A script, a fleet, datagrams, a library's image, a reset: in every live run. `make test-catalogue` runs them all."""
+SAMPLE = ["handshake", "model-blocking", "model-epoll", "model-udp", "model-uvloop", "abort"]
+"""A script, a server that a script drives, a fleet, datagrams, a library's image, a reset: in every live run, on both
+engines. `make test-catalogue` runs them all."""
 LIVE = EVERY if os.environ.get("LAB_CATALOGUE") == "all" else SAMPLE
-QUICK = ["model-blocking", "model-udp"]
-"""One that a script drives and one of a fleet."""
 BOUND_S = 600.0
 
 
@@ -42,12 +41,6 @@ def passes(name: str, engine: str, cwd: Path) -> None:
     if code == 3:
         pytest.skip(f"this machine cannot run {name} on {engine}: {err.strip()[-300:]}")
     assert code == 0, out + err
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_a_scenario_of_a_model_passes_on_netns(name: str, tmp_path: Path) -> None:
-    facts_or_skip("netns")
-    passes(name, "netns", tmp_path)
 
 
 def test_a_series_ends_with_a_table_and_can_be_compared(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The `lab` command as its user meets it, on every engine: exit codes, files, Ctrl-C, crashes, runs side by side."""
+"""The `lab` command as its user meets it, on every engine: exit codes, files, Ctrl-C, crashes, runs side by side.
+
+A run takes seconds: tests that only look at one share it.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 from engine_lab import facts_or_skip
+from engine_topologies import engine_of
 
-pytestmark = pytest.mark.xdist_group("whole labs")
+from lab.__main__ import main
 
 PROJECT = Path(__file__).parents[2]
 SMALL = ["run", "epoll-10k", "--set", "fleet.connections=200", "--set", "fleet.phases[1].duration=200ms"]
@@ -46,11 +51,26 @@ def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[st
     )
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What a command left: its exit code, what it said, and the runs below its folder."""
+
+    code: int
+    out: str
+    err: str
+    cwd: Path
+
+
+def ended(process: subprocess.Popen[str], cwd: Path) -> Ended:
+    """Wait for the end of a command."""
+    out, err = process.communicate(timeout=BOUND_S)
+    return Ended(process.returncode, out, err, cwd)
+
+
 def lab(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
     """Run the command to its end; return exit code, standard output, standard error."""
-    process = start(*arguments, cwd=cwd, **environment)
-    out, err = process.communicate(timeout=BOUND_S)
-    return process.returncode, out, err
+    done = ended(start(*arguments, cwd=cwd, **environment), cwd)
+    return done.code, done.out, done.err
 
 
 def await_stage(process: subprocess.Popen[str], wanted: str) -> str:
@@ -72,26 +92,36 @@ def await_none(find: Callable[[], list[str]], within_s: float) -> None:
         time.sleep(0.05)
 
 
-def leftovers(cwd: Path) -> list[str]:
-    """List what `lab clean` would remove now of the runs below `cwd`."""
-    code, out, err = lab("clean", "--dry-run", cwd=cwd)
-    assert code == 0, err
+def leftovers(engine: str, cwd: Path) -> list[str]:
+    """Name what is left on this machine of the runs below `cwd`, but for labs that live on."""
     runs = [folder.name for folder in cwd.glob("runs/*/*")]
-    return [line for line in out.splitlines() if line.endswith(tuple(f"of run {run}" for run in runs))]
+    return [left.name for left in engine_of(engine).leftovers() if left.run in runs and not left.alive]
 
 
-def test_a_run_passes_and_leaves_its_evidence(engine: str, tmp_path: Path) -> None:
-    code, out, err = lab(*SMALL, "--engine", engine, cwd=tmp_path)
-    assert code == 0, out + err
-    folder = tmp_path / "runs" / "epoll-10k" / "latest"
+@pytest.fixture(scope="module")
+def two_runs(engine: str, tmp_path_factory: pytest.TempPathFactory) -> list[Ended]:
+    """Two runs at the same time: one prints data, the other its summary."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("data", "summary")]
+    options: list[list[str]] = [["--json"], []]
+    runs = [start(*SMALL, "--engine", engine, *more, cwd=cwd) for more, cwd in zip(options, folders, strict=True)]
+    return [ended(run, cwd) for run, cwd in zip(runs, folders, strict=True)]
+
+
+def test_two_runs_at_the_same_time_both_pass(engine: str, two_runs: list[Ended]) -> None:
+    assert [run.code for run in two_runs] == [0, 0], two_runs
+    assert [leftovers(engine, run.cwd) for run in two_runs] == [[], []]
+
+
+def test_a_run_leaves_its_evidence(engine: str, two_runs: list[Ended]) -> None:
+    run = two_runs[1]
+    folder = run.cwd / "runs" / "epoll-10k" / "latest"
     verdict = json.loads((folder / "verdict.json").read_text())
     assert (verdict["verdict"], verdict["engine"]) == ("pass", engine)
     assert {row["what"]: row["observed"] for row in verdict["expectations"]}["handshake.complete"] == 200
     assert verdict["capture"]["server"]["dropped"] == 0
     for name in ("summary.txt", "scenario.yaml", "topology.json", "manifest.json", "tables/connections.parquet"):
         assert (folder / name).stat().st_size > 0, name
-    assert "epoll-10k" in out
-    assert leftovers(tmp_path) == []
+    assert "epoll-10k" in run.out
     if shutil.which("tshark"):
         counted = subprocess.run(
             ["tshark", "-r", str(folder / "captures" / "server.pcapng"), "-T", "fields", "-e", "frame.number"],
@@ -102,23 +132,46 @@ def test_a_run_passes_and_leaves_its_evidence(engine: str, tmp_path: Path) -> No
         assert len(counted.stdout.splitlines()) == verdict["capture"]["server"]["written"]
 
 
-def test_data_is_on_standard_output_alone(engine: str, tmp_path: Path) -> None:
-    code, out, _ = lab(*SMALL, "--engine", engine, "--json", cwd=tmp_path)
-    assert (code, json.loads(out)["verdict"]) == (0, "pass")
+def test_data_is_on_standard_output_alone(two_runs: list[Ended]) -> None:
+    assert json.loads(two_runs[0].out)["verdict"] == "pass"
 
 
-def test_an_expectation_that_does_not_hold_exits_1(engine: str, tmp_path: Path) -> None:
-    code, out, _ = lab(*SMALL, "--engine", engine, "--set", "expect[0].equal=201", cwd=tmp_path)
-    assert code == 1, out
-    assert "fail" in out.lower()
+@pytest.fixture(scope="module")
+def failing_run(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A run with an expectation that does not hold; netns is not asked for, but found, since no Docker answers."""
+    cwd = tmp_path_factory.mktemp("failing")
+    chosen = [] if engine == "netns" else ["--engine", engine]
+    environment = {"DOCKER_HOST": f"unix://{cwd}/no.sock"} if engine == "netns" else {}
+    process = start("run", "handshake", *chosen, "--set", "expect[0].equal=2", cwd=cwd, **environment)
+    return ended(process, cwd)
+
+
+def test_an_expectation_that_does_not_hold_exits_1(failing_run: Ended) -> None:
+    assert failing_run.code == 1, failing_run
+    assert "FAIL  handshake" in failing_run.out
+
+
+def test_without_docker_auto_chooses_netns_and_says_why(engine: str, failing_run: Ended) -> None:
+    if engine != "netns":
+        pytest.skip("Docker was there in this run")
+    assert "engine netns" in failing_run.err
+    assert "not compose:" in failing_run.err
+    verdict = json.loads((failing_run.cwd / "runs" / "handshake" / "latest" / "verdict.json").read_text())
+    assert verdict["engine"] == "netns"
 
 
 SOMETIMES = pytest.mark.live
-"""Stages that the daily tests leave to the live ones: whole labs are their longest part."""
+"""Stages that the daily tests leave to the live ones, which have them all on every engine."""
 
 
 @pytest.mark.parametrize(
-    "stage", [pytest.param("hosts", marks=SOMETIMES), "starting", "connect", pytest.param("draining", marks=SOMETIMES)]
+    "stage",
+    [
+        pytest.param("hosts", marks=SOMETIMES),
+        pytest.param("starting", marks=SOMETIMES),
+        "connect",
+        pytest.param("draining", marks=SOMETIMES),
+    ],
 )
 def test_an_interrupted_run_leaves_nothing_and_exits_130(engine: str, stage: str, tmp_path: Path) -> None:
     process = start(*SMALL, "--engine", engine, cwd=tmp_path)
@@ -126,12 +179,17 @@ def test_an_interrupted_run_leaves_nothing_and_exits_130(engine: str, stage: str
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=BOUND_S)
     assert process.returncode == 130, out + err
-    assert leftovers(tmp_path) == []
+    assert leftovers(engine, tmp_path) == []
 
 
 @pytest.mark.parametrize(
     "stage",
-    [pytest.param("hosts", marks=SOMETIMES), "starting", "connect", pytest.param("collecting", marks=SOMETIMES)],
+    [
+        pytest.param("hosts", marks=SOMETIMES),
+        "starting",
+        pytest.param("connect", marks=SOMETIMES),
+        pytest.param("collecting", marks=SOMETIMES),
+    ],
 )
 def test_what_a_killed_run_left_clean_removes(engine: str, stage: str, tmp_path: Path) -> None:
     process = start(*SMALL, "--engine", engine, cwd=tmp_path)
@@ -140,17 +198,7 @@ def test_what_a_killed_run_left_clean_removes(engine: str, stage: str, tmp_path:
     process.communicate(timeout=BOUND_S)
     code, out, err = lab("clean", cwd=tmp_path)
     assert code == 0, out + err
-    await_none(lambda: leftovers(tmp_path), within_s=30.0)
-
-
-def test_two_runs_at_the_same_time_both_pass(engine: str, tmp_path: Path) -> None:
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
-    runs = [start(*SMALL, "--engine", engine, "--json", cwd=folder) for folder in folders]
-    for run in runs:
-        out, err = run.communicate(timeout=BOUND_S)
-        assert run.returncode == 0, out + err
+    await_none(lambda: leftovers(engine, tmp_path), within_s=30.0)
 
 
 def test_a_lab_that_is_up_can_be_entered_and_ends_with_its_captures(engine: str, tmp_path: Path) -> None:
@@ -162,41 +210,64 @@ def test_a_lab_that_is_up_can_be_entered_and_ends_with_its_captures(engine: str,
         assert (code, out.strip()) == (0, "b'HELLO'"), err
         code, _, _ = lab("exec", "client-1", "--", "sh", "-c", "exit 7", cwd=tmp_path)
         assert code == 7
-        assert leftovers(tmp_path) == [], "a lab left on purpose is not left behind"
+        code, out, err = lab("clean", "--dry-run", cwd=tmp_path)
+        assert code == 0, err
+        (up,) = tmp_path.glob("runs/*/2*")
+        assert f"of run {up.name}" not in out, "a lab left on purpose is not left behind"
     finally:
         code, out, err = lab("down", cwd=tmp_path)
     assert code == 0, out + err
     assert (tmp_path / "runs" / "epoll-10k" / "latest" / "captures" / "server.pcapng").stat().st_size > 500
-    assert leftovers(tmp_path) == []
+    assert leftovers(engine, tmp_path) == []
 
 
-def test_a_wrong_value_exits_2_and_names_file_line_and_key(tmp_path: Path) -> None:
-    code, out, err = lab("run", "epoll-10k", "--set", "fleet.connections=many", cwd=tmp_path)
+@dataclass(frozen=True)
+class Typed:
+    """The command in this process, in a folder of its own: for what ends before any host is made."""
+
+    cwd: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """Run the command to its end; return exit code, standard output, standard error."""
+        self.monkeypatch.setattr(sys, "argv", ["lab", *arguments])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        said = self.capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    monkeypatch.chdir(tmp_path)
+    return Typed(tmp_path, monkeypatch, capsys)
+
+
+def test_a_wrong_value_exits_2_and_names_file_line_and_key(typed: Typed) -> None:
+    code, out, err = typed("run", "epoll-10k", "--set", "fleet.connections=many")
     assert (code, out) == (2, "")
     assert "scenarios/epoll-10k.yaml:" in err
     assert "fleet.connections: not a count, got 'many'" in err
-    assert not (tmp_path / "runs").exists()
+    assert not (typed.cwd / "runs").exists()
 
 
-def test_no_docker_engine_exits_3_with_the_remedy(tmp_path: Path) -> None:
-    code, _, err = lab(*SMALL, "--engine", "compose", cwd=tmp_path, DOCKER_HOST=f"unix://{tmp_path}/no.sock")
+def test_no_docker_engine_exits_3_with_the_remedy(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{typed.cwd}/no.sock")
+    code, _, err = typed(*SMALL, "--engine", "compose")
     assert code == 3
     assert "hint:" in err
 
 
-def test_without_docker_auto_chooses_netns_and_says_why(tmp_path: Path) -> None:
-    facts_or_skip("netns")
-    code, out, err = lab(*SMALL, cwd=tmp_path, DOCKER_HOST=f"unix://{tmp_path}/no.sock")
-    assert code == 0, out + err
-    assert "engine netns" in err
-    assert "not compose:" in err
-
-
 @pytest.mark.parametrize(
-    "arguments", [["run", "epol-10k"], ["run"], ["run", "epoll-10k", "--engine", "magic"], ["fly"]]
+    "arguments", [["run", "epol-10k"], ["run"], ["run", "epoll-10k", "--engine", "magic"], ["fly"]], ids=" ".join
 )
-def test_wrong_usage_exits_2(arguments: list[str], tmp_path: Path) -> None:
-    code, _, err = lab(*arguments, cwd=tmp_path)
+def test_wrong_usage_exits_2(arguments: list[str], typed: Typed) -> None:
+    code, _, err = typed(*arguments)
     assert code == 2
     assert err
 

@@ -20,8 +20,6 @@ from lab.engines.namespaces import CAPABILITIES
 from lab.errors import RunFailed
 from lab.topology import Facts, Program, Topology
 
-pytestmark = pytest.mark.xdist_group("whole labs")
-
 OWNER = Path(__file__).with_name("engine_owner.py")
 PROJECT = Path(__file__).parents[2]
 

@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(
     scope="module",  # one process of each model lives through all tests, and its last one looks at what it counted
-    params=[pytest.param(model, id=model.name, marks=pytest.mark.xdist_group(f"server {model.name}")) for model in TCP],
+    params=[pytest.param(model, id=model.name) for model in TCP],
 )
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     model: Model = request.param

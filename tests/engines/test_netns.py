@@ -22,8 +22,6 @@ from lab.engines.netns import NetnsEngine
 from lab.errors import MachineLacks, RunFailed
 from lab.topology import Facts, Host, Interface, Network, Program, Topology
 
-pytestmark = pytest.mark.xdist_group("whole labs")
-
 PROJECT = Path(__file__).parents[2]
 WITHIN_S = 30.0
 

@@ -18,8 +18,6 @@ from lab.engines.netns_runs import find_guards
 from lab.errors import MachineLacks, RunFailed
 from lab.topology import Host, Interface, Network, Topology
 
-pytestmark = pytest.mark.xdist_group("whole labs")
-
 PROJECT = Path(__file__).parents[2]
 OWNER = PROJECT / "tests" / "contract" / "engine_owner.py"
 REACHED_WITHIN_S = 30.0

@@ -1,0 +1,53 @@
+"""What holds for all tests: how they are shared out (`shares.py`), and that the analysis is compiled once."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+from collections.abc import Iterator
+
+import pytest
+import shares
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+
+class Sharing(LoadScopeScheduling):
+    """Give each free process the next share in the order of the collection.
+
+    xdist's own `--dist loadgroup` reads a test's group from its node id, where pytest 9.2 no longer lets xdist 3.8 write
+    it: marks of groups have no effect, and nothing says so.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return shares.share(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    config.option.loadscopereorder = False  # it would put the largest shares first
+    return Sharing(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {node_id: place for place, node_id in enumerate(shares.order(item.nodeid for item in items))}
+    items.sort(key=lambda item: places[item.nodeid])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own timeout
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if shares.needs_analysis(item.nodeid):
+        compile_analysis()
+    return (yield)
+
+
+@functools.cache
+def compile_analysis() -> None:
+    """Load the analysis; where it is not compiled yet, one process compiles and the others wait for it."""
+    from lab.analysis import compiled
+    from lab.results import warm_up
+
+    if compiled.FOLDER is None:
+        return
+    with (compiled.FOLDER / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        warm_up()
