@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 class Sharing(LoadScopeScheduling):
     """Give each free process the next share in the order of the collection.
 
-    xdist's own `--dist loadgroup` reads a test's group from its node id, where pytest 9.2 no longer lets xdist 3.8 write
-    it: marks of groups have no effect, and nothing says so.
+    xdist's own `--dist loadgroup` reads a test's group from its node id, where pytest 9.2 no longer lets xdist 3.8
+    write it: marks of groups have no effect, and nothing says so.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -31,6 +32,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {node_id: place for place, node_id in enumerate(shares.order(item.nodeid for item in items))}
     items.sort(key=lambda item: places[item.nodeid])
+
+
+# What is imported until the first test stays: the collector need not look through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own timeout

@@ -3,6 +3,9 @@
 `make test` must be short on two processors and on a fresh clone, where the analysis has to be compiled first. So one
 process compiles while the others run what needs no analysis, whole labs follow, and the short tests come last, so that
 all processes end together. Tests of one expensive fixture stay on one process.
+
+The servers' tests come after all others that need no analysis: they leave this machine ten thousands of closed
+connections for a minute (TIME-WAIT), and who lists its sockets then takes seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ ANALYSIS = (
     "tests/test_inspect_run.py",
 )
 """Folders and files that run the compiled analysis, in the test's process or in one that it starts."""
-ONE_PROCESS_A_PARAMETER = ("tests/contract/test_servers.py", "tests/contract/test_command.py")
-"""Files with expensive module fixtures for each parameter: a server that lives through all its tests, runs of an engine."""
+SERVERS = ("tests/contract/test_servers.py",)
+ONE_PROCESS_A_PARAMETER = (*SERVERS, "tests/contract/test_command.py")
+"""Files with expensive module fixtures for each parameter: a server that lives through its tests, runs of an engine."""
 
 
 def needs_analysis(node_id: str) -> bool:
@@ -37,7 +41,7 @@ def share(node_id: str) -> str:
 
 
 def order(node_ids: Iterable[str]) -> list[str]:
-    """Put one test with the analysis first, then all without, whole labs, and the other ones with it."""
+    """Put one test with the analysis first, then all without (servers last), whole labs, the other ones with it."""
     ids = list(node_ids)
     first = next((one for one in ids if needs_analysis(one) and not one.startswith(WHOLE_LABS)), None)
     return sorted(ids, key=lambda one: _turn(one, first))
@@ -45,4 +49,4 @@ def order(node_ids: Iterable[str]) -> list[str]:
 
 def _turn(node_id: str, first: str | None) -> Sequence[int]:
     labs = node_id.startswith(WHOLE_LABS)
-    return (node_id != first, needs_analysis(node_id), not labs)
+    return (node_id != first, needs_analysis(node_id), not labs, node_id.startswith(SERVERS))

@@ -73,6 +73,33 @@ def lab(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
     return done.code, done.out, done.err
 
 
+@dataclass(frozen=True)
+class Typed:
+    """The command in this process, in a folder of its own: for what makes no host."""
+
+    cwd: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """Run the command to its end; return exit code, standard output, standard error."""
+        self.monkeypatch.setattr(sys, "argv", ["lab", *arguments])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        said = self.capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    monkeypatch.chdir(tmp_path)
+    return Typed(tmp_path, monkeypatch, capsys)
+
+
 def await_stage(process: subprocess.Popen[str], wanted: str) -> str:
     """Read the command's progress until a line with `wanted` appears; return what was read."""
     assert process.stderr is not None
@@ -201,16 +228,14 @@ def test_what_a_killed_run_left_clean_removes(engine: str, stage: str, tmp_path:
     await_none(lambda: leftovers(engine, tmp_path), within_s=30.0)
 
 
-def test_a_lab_that_is_up_can_be_entered_and_ends_with_its_captures(engine: str, tmp_path: Path) -> None:
+def test_a_lab_that_is_up_can_be_entered_and_ends_with_its_captures(engine: str, tmp_path: Path, typed: Typed) -> None:
     code, out, err = lab("up", "epoll-10k", "--engine", engine, cwd=tmp_path)
     assert code == 0, out + err
     try:
         ask = "import socket; s = socket.create_connection(('server', 9000)); s.sendall(b'hello'); print(s.recv(9))"
-        code, out, err = lab("exec", "client-1", "--", "python3", "-c", ask, cwd=tmp_path)
-        assert (code, out.strip()) == (0, "b'HELLO'"), err
-        code, _, _ = lab("exec", "client-1", "--", "sh", "-c", "exit 7", cwd=tmp_path)
-        assert code == 7
-        code, out, err = lab("clean", "--dry-run", cwd=tmp_path)
+        code, out, err = lab("exec", "client-1", "--", "python3", "-c", f"{ask}; exit(7)", cwd=tmp_path)
+        assert (code, out.strip()) == (7, "b'HELLO'"), err
+        code, out, err = typed("clean", "--dry-run")
         assert code == 0, err
         (up,) = tmp_path.glob("runs/*/2*")
         assert f"of run {up.name}" not in out, "a lab left on purpose is not left behind"
@@ -219,33 +244,6 @@ def test_a_lab_that_is_up_can_be_entered_and_ends_with_its_captures(engine: str,
     assert code == 0, out + err
     assert (tmp_path / "runs" / "epoll-10k" / "latest" / "captures" / "server.pcapng").stat().st_size > 500
     assert leftovers(engine, tmp_path) == []
-
-
-@dataclass(frozen=True)
-class Typed:
-    """The command in this process, in a folder of its own: for what ends before any host is made."""
-
-    cwd: Path
-    monkeypatch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        """Run the command to its end; return exit code, standard output, standard error."""
-        self.monkeypatch.setattr(sys, "argv", ["lab", *arguments])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as end:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        said = self.capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    monkeypatch.chdir(tmp_path)
-    return Typed(tmp_path, monkeypatch, capsys)
 
 
 def test_a_wrong_value_exits_2_and_names_file_line_and_key(typed: Typed) -> None:

@@ -43,6 +43,7 @@ def test_what_a_server_closes_while_the_fleet_waits_at_a_barrier_is_not_missed(t
         next_event(process, "ready")
         pass_barrier(process)
         next_event(process, "phase", phase="connect", state="end")
+        peer.await_open(20)  # the kernel completes a handshake before the server accepts it
         peer.leave_all()
         pass_barrier(process)
         load = next_event(process, "phase", phase="load", state="end")
