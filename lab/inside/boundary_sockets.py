@@ -45,6 +45,19 @@ def logged(connection: Any, tap: GetTap) -> Any:
     return made
 
 
+def passing_of(connection: Any) -> Passing | None:
+    """Return the log of a connection by what a library hands out for it: the socket, a stream, a transport."""
+    for _ in range(3):
+        if hasattr(connection, "noted"):
+            found: Passing | None = connection.noted()
+            return found
+        if hasattr(connection, "get_extra_info"):  # asyncio's transports and writers
+            connection = connection.get_extra_info("socket")
+        else:  # a stream of trio's or tornado's; asyncio's coat round a socket
+            connection = getattr(connection, "socket", None) or getattr(connection, "_sock", None)
+    return None
+
+
 class _Listener(socket.socket):
     """Accepts logged connections."""
 
@@ -125,18 +138,18 @@ class LoggedAwaited:
     async def recv(self, size: int) -> bytes:
         begin = time.time_ns()
         data: bytes = await self._sock.recv(size)
-        if data and (one := self._noted()):
+        if data and (one := self.noted()):
             one.came(data, size, begin, time.time_ns())
         return data
 
     async def send(self, data: bytes | memoryview) -> int:
         begin = time.time_ns()
         count: int = await self._sock.send(data)
-        if one := self._noted():
+        if one := self.noted():
             one.went(data, count, begin, time.time_ns())
         return count
 
-    def _noted(self) -> Passing | None:
+    def noted(self) -> Passing | None:
         self._note = self._note or self._tap.open(self._sock)
         return self._note
 

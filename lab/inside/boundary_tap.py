@@ -5,8 +5,10 @@ the system's when a scenario asks for `boundaries`; one that holds sockets gets 
 (`boundary_sockets.py`). Otherwise a tap costs nothing, being nowhere. Of the first connections every call is noted
 (`boundary_log.py`), of the others nothing.
 
-Where messages end is told by the program's own framing, run over the bytes that pass: of `none` each recv is a message,
-as the program takes it, and each answer or request that was begun. A datagram is a message, known by its number.
+Where the messages that it took end, a server tells itself (`took`): what it made of the bytes is what the ledger is
+about, and its mistakes must show. For what is sent, and for programs that do not tell, their framing is run over the
+bytes that pass: of `none` each recv is a message, as the program takes it, and each answer or request that was begun. A
+datagram is a message, known by its number.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ class Passing(Protocol):
 
     def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None: ...
 
+    def took(self, messages: list[bytes], kept: int, passed: int | None = None) -> None:
+        """The program took these for messages, the last ending `kept` before the `passed`-th byte (default: the last
+        that came)."""
+
 
 class Tap:
     """The logged connections of one process."""
@@ -39,6 +45,8 @@ class Tap:
         self._outgoing = outgoing
         self._protocol = protocol
         self._connections: dict[int, Passing | None] = {}
+        self.program_tells = False
+        """The program calls `took`: set before the first connection is opened."""
         self._admitted = 0
         self._most = most
 
@@ -60,7 +68,9 @@ class Tap:
             log.read_options(sock, time.time_ns())
         except OSError:  # reset this moment
             return None
-        return Datagrams(log) if self._protocol == "udp" else _Stream(log, self._incoming, self._outgoing)
+        if self._protocol == "udp":
+            return Datagrams(log)
+        return _Stream(log, self._incoming, self._outgoing, self.program_tells)
 
     def read(self, fd: int, size: int) -> bytes:
         """`os.read`."""
@@ -77,6 +87,11 @@ class Tap:
         if one := self._find(fd):
             one.went(data, count, begin, time.time_ns())
         return count
+
+    def took(self, fd: int, messages: list[bytes], kept: int) -> None:
+        """What the program made of all that came so far on a descriptor; `Passing.took` says the rest."""
+        if one := self._find(fd):
+            one.took(messages, kept)
 
     def forget(self, fd: int) -> None:
         """Call before the descriptor is closed: its number will come again."""
@@ -105,14 +120,26 @@ class Tap:
 class _Stream:
     """A TCP connection."""
 
-    def __init__(self, log: ConnectionLog, incoming: Framing, outgoing: Framing) -> None:
+    def __init__(self, log: ConnectionLog, incoming: Framing, outgoing: Framing, told: bool) -> None:
         self._log = log
+        self._incoming = incoming
+        self._told = told and not incoming.transparent  # without a framing a recv is the message, whoever tells
         self._taken = _Ends(incoming, log.message_taken)
         self._sent = _Ends(outgoing, log.message_sent)
 
     def came(self, data: bytes, asked: int, begin_ns: int, end_ns: int) -> None:
         self._log.recv(len(data), asked, begin_ns, end_ns)
-        self._taken.passed(data, len(data))
+        if not self._told:
+            self._taken.passed(data, len(data))
+
+    def took(self, messages: list[bytes], kept: int, passed: int | None = None) -> None:
+        if not self._told or not messages:
+            return
+        ends = [(self._log.received_bytes if passed is None else passed) - kept]
+        for message in messages[:0:-1]:  # backwards: where the last one ends is known
+            ends.append(ends[-1] - _framed_bytes(self._incoming, message))
+        for end in reversed(ends):
+            self._log.message_taken(end)
 
     def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None:
         self._log.send(count, len(data), begin_ns, end_ns)
@@ -133,6 +160,16 @@ class Datagrams:
     def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None:
         self._log.send(count, len(data), begin_ns, end_ns, count, number_of(data))
         self._log.message_sent()
+
+    def took(self, messages: list[bytes], kept: int, passed: int | None = None) -> None:
+        """A datagram is a message: nothing to tell."""
+
+
+def _framed_bytes(framing: Framing, message: bytes) -> int:
+    try:
+        return len(framing.encode(message))
+    except FramingError:  # no message of this framing, though the program took it for one
+        return len(message)
 
 
 class _Ends:

@@ -29,6 +29,7 @@ from typing import cast
 
 from lab.inside.framing import FramingError
 from lab.inside.servers.asyncio_stop import ACCEPTS_A_TURN, until_stopped
+from lab.inside.servers.conversation import Conversation
 from lab.inside.servers.startup import Server, run
 
 
@@ -50,7 +51,7 @@ class Client(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.conversation = server.conversation()
+        self.conversation: Conversation
         self.transport: asyncio.Transport
         self.paused: deque[bytes] = deque()
         """Answers that wait for the handler's pause, in order."""
@@ -58,6 +59,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
+        self.conversation = self.server.conversation(transport)
         self.server.count.opened()
 
     def data_received(self, data: bytes) -> None:

@@ -50,7 +50,7 @@ async def main(server: Server, listener: socket.socket) -> None:
 
 async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one client until it closes; a task of its own."""
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(writer), server.count
     try:
         while data := await reader.read(server.settings.recv_size):
             for piece in conversation.respond(data):

@@ -42,7 +42,7 @@ def serve(server: Server, listener: socket.socket) -> None:
 
 def talk(server: Server, connection: socket.socket) -> None:
     """Answer one client until it closes."""
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(connection), server.count
     try:
         while data := connection.recv(server.settings.recv_size):  # b"" is the client's FIN
             for piece in conversation.respond(data):

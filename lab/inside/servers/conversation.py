@@ -11,10 +11,14 @@ piece, but with `burst` every copy is a piece, and with `sleep` every answer is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from lab.inside.framing import Decoder, Framing, FramingError
 from lab.inside.handlers import Handler
 from lab.inside.servers.counters import Counters
+
+if TYPE_CHECKING:
+    from lab.inside.boundary_tap import Passing, Tap
 
 
 class Service:
@@ -62,11 +66,14 @@ class Service:
 class Conversation:
     """One connection."""
 
-    __slots__ = ("_count", "_decoder", "_service")
+    __slots__ = ("_count", "_decoder", "_log", "_passed", "_service")
 
-    def __init__(self, service: Service, count: Counters) -> None:
+    def __init__(self, service: Service, count: Counters, log: Passing | None = None) -> None:
         self._service = service
         self._count = count
+        self._log = log
+        """Told what was taken for a message, where boundaries are logged."""
+        self._passed = 0
         self._decoder: Decoder | None = None
 
     def respond(self, data: bytes) -> Iterable[bytes]:
@@ -82,21 +89,26 @@ class Conversation:
             return (service.direct(data),)
         if self._decoder is None:
             self._decoder = service.framing.decoder()
+        self._passed += len(data)
         try:
             messages = self._decoder.feed(data)
         except FramingError as error:
             count.messages += len(error.messages)
             return _then_raise(service.pieces(error.messages), error)
         count.messages += len(messages)
+        if self._log is not None:
+            self._log.took(messages, self._decoder.kept, self._passed)
         return service.pieces(messages)
 
 
 class Conversations:
     """All connections of a worker by descriptor; those between two messages cost nothing."""
 
-    def __init__(self, service: Service, count: Counters) -> None:
+    def __init__(self, service: Service, count: Counters, tap: Tap | None = None) -> None:
         self._service = service
         self._count = count
+        self._tap = tap
+        """Told what was taken for a message, where boundaries are logged."""
         self._unfinished: dict[int, Decoder] = {}
 
     def respond(self, descriptor: int, data: bytes) -> Iterable[bytes]:
@@ -118,6 +130,8 @@ class Conversations:
             count.messages += len(error.messages)
             return _then_raise(service.pieces(error.messages), error)
         count.messages += len(messages)
+        if self._tap is not None:
+            self._tap.took(descriptor, messages, decoder.kept if decoder is not None else 0)
         return service.pieces(messages)
 
     def forget(self, descriptor: int) -> None:

@@ -72,7 +72,7 @@ def talk(server: Server, connection: Any) -> None:
     """Answer one client until it closes; word for word the threaded server's loop, but for the sleep."""
     import gevent
 
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(connection), server.count
     try:
         while data := connection.recv(server.settings.recv_size):
             for piece in conversation.respond(data):

@@ -68,7 +68,7 @@ def accept(server: Server, listener: socket.socket, clients: set[Client]) -> Non
             return  # ask again next round, as we do with everything
         connection.setblocking(False)
         server.admit(connection)
-        clients.add(Client(connection, server.conversation()))
+        clients.add(Client(connection, server.conversation(connection)))
 
 
 def work(server: Server, client: Client) -> bool:

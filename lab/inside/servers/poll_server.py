@@ -91,7 +91,7 @@ class PollServer:
                 return
             self.server.admit(connection)
             connection.setblocking(False)
-            self.clients[connection.fileno()] = Client(connection, self.server.conversation())
+            self.clients[connection.fileno()] = Client(connection, self.server.conversation(connection))
             self.poll.register(connection, POLLIN)
 
     def receive(self, client: Client) -> None:

@@ -79,7 +79,7 @@ def talk(server: Server, listener: socket.socket, connection: socket.socket) -> 
     """Answer one client until it closes; runs in a child, which ends when this returns."""
     listener.close()
     server.when_stopping(server.end_input)  # the parent passes the stop on
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(connection), server.count
     try:
         while data := connection.recv(server.settings.recv_size):
             for piece in conversation.respond(data):

@@ -48,7 +48,7 @@ def serve_in_child(server: Server, listener: socket.socket) -> None:
 
 def talk(server: Server, connection: socket.socket) -> None:
     """Answer one client until it closes."""
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(connection), server.count
     try:
         while data := connection.recv(server.settings.recv_size):
             for piece in conversation.respond(data):

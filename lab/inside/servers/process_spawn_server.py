@@ -92,7 +92,7 @@ def reap(server: Server) -> None:
 def talk(server: Server, connection: socket.socket) -> None:
     """Answer one client until it closes; runs in a child, which ends after it."""
     server.when_stopping(server.end_input)  # the parent passes the stop on
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(connection), server.count
     try:
         while data := connection.recv(server.settings.recv_size):
             for piece in conversation.respond(data):

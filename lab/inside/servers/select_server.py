@@ -96,7 +96,7 @@ class SelectServer:
                 self.refuse(connection)
                 continue
             connection.setblocking(False)
-            self.clients[connection.fileno()] = Client(connection, self.server.conversation())
+            self.clients[connection.fileno()] = Client(connection, self.server.conversation(connection))
 
     def refuse(self, connection: socket.socket) -> None:
         """Send away a connection whose descriptor select cannot name."""

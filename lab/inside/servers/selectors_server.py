@@ -103,7 +103,7 @@ class Client:
         self.loop = loop
         self.server = loop.server
         self.socket = connection
-        self.conversation = loop.server.conversation()
+        self.conversation = loop.server.conversation(connection)
         self.unsent = b""
 
     def receive(self) -> None:

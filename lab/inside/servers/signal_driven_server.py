@@ -172,7 +172,7 @@ class SignalServer:
                 return
             self.server.admit(connection)
             self.arm(connection)
-            client = Client(connection, self.server.conversation())
+            client = Client(connection, self.server.conversation(connection))
             self.clients[connection.fileno()] = client
             self.unread[connection.fileno()] = None  # what arrived before it was armed told nothing
 

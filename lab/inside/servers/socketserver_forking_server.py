@@ -34,7 +34,7 @@ class Client(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Answer the client until it closes."""
         lab = self.server.lab
-        conversation, count = lab.conversation(), lab.count
+        conversation, count = lab.conversation(self.request), lab.count
         try:
             while data := self.request.recv(lab.settings.recv_size):
                 for piece in conversation.respond(data):

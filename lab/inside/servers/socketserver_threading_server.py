@@ -32,7 +32,7 @@ class Client(socketserver.BaseRequestHandler):
         """Answer the client until it closes."""
         lab = self.server.lab
         with lab.tally.part() as count:
-            conversation = lab.conversation(count)
+            conversation = lab.conversation(self.request, count)
             try:
                 while data := self.request.recv(lab.settings.recv_size):
                     for piece in conversation.respond(data):

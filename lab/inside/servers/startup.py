@@ -30,10 +30,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from lab.inside import boundary_sockets, lifecycle
-from lab.inside.boundary_tap import Tap
+from lab.inside import lifecycle
 from lab.inside.counters import parse_sockstat
 from lab.inside.framing import FramingError, parse_framing
 from lab.inside.libc_calls import CallCounter, count_calls, syscall_counts
@@ -41,6 +40,9 @@ from lab.inside.servers.children import MOST_CHILDREN, Children, usage_with
 from lab.inside.servers.conversation import Conversation, Conversations, Service
 from lab.inside.servers.counters import Board, Counters, Tally
 from lab.inside.servers.options import Settings, open_listeners, read_settings
+
+if TYPE_CHECKING:
+    from lab.inside.boundary_tap import Tap
 
 CUT_GRACE_S = 1.5
 """Seconds between cutting what did not drain and leaving without it."""
@@ -102,17 +104,27 @@ class Server:
 
     def log(self, connection: Any) -> Any:
         """The connection, which notes its calls if they are to be logged: for what a library accepted by itself."""
-        return connection if self.tap is None else boundary_sockets.logged(connection, lambda: self.tap)
+        if self.tap is None:
+            return connection
+        from lab.inside.boundary_sockets import logged  # here and below: what is not used shall cost no memory
+
+        return logged(connection, lambda: self.tap)
 
     def log_awaited(self, connection: Any) -> Any:
         """The same for a socket whose calls are awaited."""
         if self.tap is None or not self.tap.admit():
             return connection
-        return boundary_sockets.LoggedAwaited(connection, self.tap)
+        from lab.inside.boundary_sockets import LoggedAwaited
+
+        return LoggedAwaited(connection, self.tap)
 
     def logged(self, listener: socket.socket) -> socket.socket:
         """The listener, whose connections (of datagrams: which itself) note their calls if they are to be logged."""
-        return listener if self.tap is None else boundary_sockets.logged_listener(listener, lambda: self.tap)
+        if self.tap is None:
+            return listener
+        from lab.inside.boundary_sockets import logged_listener
+
+        return logged_listener(listener, lambda: self.tap)
 
     def boundaries_of(self, connection: socket.socket) -> list[str]:
         """The options by which a child that is executed afresh logs this connection, if it is among the first."""
@@ -123,6 +135,8 @@ class Server:
         settings = self.settings
         if not settings.boundaries:
             return None
+        from lab.inside.boundary_tap import Tap
+
         answers = parse_framing(settings.framing.text, side="client")
         return Tap(
             settings.boundaries,
@@ -131,13 +145,25 @@ class Server:
             protocol=settings.model.transport,
         )
 
-    def conversation(self, count: Counters | None = None) -> Conversation:
-        """One connection's way from data to answers, counted in `count` (by default the main thread's)."""
-        return Conversation(self.service, count or self.count)
+    def conversation(self, connection: Any = None, count: Counters | None = None) -> Conversation:
+        """One connection's way from data to answers, counted in `count` (by default the main thread's).
+
+        `connection` is the socket, or the library's stream or transport: whose log is told what was taken for a
+        message.
+        """
+        log = None
+        if self.tap is not None:
+            from lab.inside.boundary_sockets import passing_of
+
+            self.tap.program_tells = True
+            log = passing_of(connection)
+        return Conversation(self.service, count or self.count, log)
 
     def conversations(self) -> Conversations:
         """The same by descriptor, for a model that keeps no object per connection."""
-        return Conversations(self.service, self.count)
+        if self.tap is not None:
+            self.tap.program_tells = True
+        return Conversations(self.service, self.count, self.tap)
 
     def ended(self, error: BaseException, count: Counters | None = None) -> None:
         """Count how a connection broke off; an error that is no such thing (a mistake of ours) is raised again."""

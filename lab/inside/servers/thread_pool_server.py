@@ -46,7 +46,7 @@ def serve(server: Server, listener: socket.socket) -> None:
 def talk(server: Server, connection: socket.socket, open_connections: set[socket.socket]) -> None:
     """Answer one client until it closes; runs in a thread of the pool."""
     with server.tally.part() as count:
-        conversation = server.conversation(count)
+        conversation = server.conversation(connection, count)
         try:
             while data := connection.recv(server.settings.recv_size):
                 for piece in conversation.respond(data):

@@ -59,7 +59,7 @@ def serve(server: Server, listener: socket.socket) -> None:
 def talk(server: Server, connection: socket.socket, threads: set[threading.Thread]) -> None:
     """Answer one client until it closes; runs in a thread of its own."""
     with server.tally.part() as count:  # this thread's own counters: += on shared ones would lose counts
-        conversation = server.conversation(count)
+        conversation = server.conversation(connection, count)
         try:
             while data := connection.recv(server.settings.recv_size):
                 for piece in conversation.respond(data):

@@ -57,7 +57,7 @@ async def talk(server: Server, stream: Any) -> None:
     """Answer one client until it closes."""
     from tornado.iostream import StreamClosedError
 
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(stream), server.count
     try:
         while True:
             data = await stream.read_bytes(server.settings.recv_size, partial=True)

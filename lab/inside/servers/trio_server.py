@@ -90,7 +90,7 @@ async def talk(server: Server, stream: trio.SocketStream) -> None:
     """Answer one client until it closes; a task of its own."""
     import trio
 
-    conversation, count = server.conversation(), server.count
+    conversation, count = server.conversation(stream), server.count
     try:
         while data := await stream.receive_some(server.settings.recv_size):
             for piece in conversation.respond(data):
