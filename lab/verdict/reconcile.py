@@ -1,9 +1,9 @@
 """Do the kernel's counters and the capture agree? Segment for segment, in both directions.
 
-The kernel counts every TCP segment that it gets from IP (`Tcp.InSegs`), every one that it sends for the first time
-(`Tcp.OutSegs`) and every one that it sends again (`Tcp.RetransSegs`; a SYN-ACK sent again counts in both, the SYN-ACK
-of a simultaneous open in neither: it is the SYN once more, with an ACK), in each network stack apart. A recorder on all
-interfaces of that stack must have seen the same number; how this was found out stands in `lab/inside/counters.py`.
+The kernel counts every TCP segment that it gets from IP and every one that it sends, in each network stack apart, and
+some in its own way: which, and how that was found out, stands in `lab/inside/counters.py`, with the formulas. The
+SYN-ACK of a simultaneous open it does not count at all: to it that is the SYN once more, with an ACK. A recorder on all
+interfaces of that stack must have seen the same numbers.
 
 Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed, so the
 two counts cover the same segments. Where they differ, either the recorder lost packets that nobody reported, or the
@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from lab import units
+from lab.inside import counters
 from lab.verdict.observe import Evidence
 
 
@@ -33,10 +34,10 @@ def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
         return {**result, "sentence": f"the kernel's counters of {host} were not read"}
     if reason := _filtered(evidence, host):
         return {**result, "sentence": f"{host}: not comparable with the kernel's counters: {reason}"}
-    before, after = readings
-    result["kernel_in"] = after["Tcp.InSegs"] - before["Tcp.InSegs"]
-    sent = sum(after[name] - before[name] for name in ("Tcp.OutSegs", "Tcp.RetransSegs"))
-    result["kernel_out"] = sent - _syn_acks_again(evidence, host) + _syn_acks_of_callers(evidence, host)
+    delta = counters.difference(*readings)
+    result["kernel_in"] = counters.segments_received(delta)
+    sent = counters.segments_sent(delta, _syn_acks_again(evidence, host))
+    result["kernel_out"] = sent + _syn_acks_of_callers(evidence, host)
     captured = captured_segments(evidence, host)
     if captured is None:
         return {**result, "sentence": f"{host}: no packets table"}

@@ -14,28 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.inside.framing import parse_framing
+from lab.inside.socket_options import socket_options
 
 from .fields import Fields, PlanInvalid
 from .phases import Burst, Churn, ClosedLoad, Connect, Drain, Hold, OpenLoad, Phase, Probe, read_phase
 
 __all__ = ["Plan", "PlanInvalid", "read_plan"]
 
-SOCKET_OPTIONS: dict[str, tuple[int, int]] = {
-    "nodelay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
-    "quickack": (socket.IPPROTO_TCP, socket.TCP_QUICKACK),
-    "cork": (socket.IPPROTO_TCP, socket.TCP_CORK),
-    "maxseg": (socket.IPPROTO_TCP, socket.TCP_MAXSEG),
-    "window_clamp": (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP),
-    "user_timeout": (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-    "notsent_lowat": (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT),
-    "keepidle": (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
-    "keepintvl": (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-    "keepcnt": (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
-    "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-    "sndbuf": (socket.SOL_SOCKET, socket.SO_SNDBUF),
-    "rcvbuf": (socket.SOL_SOCKET, socket.SO_RCVBUF),
-    "tos": (socket.IPPROTO_IP, socket.IP_TOS),
-}
+SOCKET_OPTIONS = socket_options(
+    "nodelay quickack cork maxseg window_clamp user_timeout notsent_lowat keepidle keepintvl "
+    "keepcnt keepalive sndbuf rcvbuf tos"
+)
 """What a plan may set on every socket before it connects: setsockopt(2) by the names that servers take too."""
 
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 from lab.inside.framing import FixedSize, Framing, FramingError, parse_framing
 from lab.inside.handlers import Handler, parse_handler
 from lab.inside.servers import MODELS, Model
+from lab.inside.socket_options import socket_options
 
 EXIT_FAILED = 1
 EXIT_INVALID = 2
@@ -21,24 +22,10 @@ EXIT_MACHINE_LACKS = 3
 
 # Options of the listening socket, inherited by every connection accepted from it (so they cost nothing per connection);
 # see socket(7) and tcp(7).
-SOCKET_OPTIONS: dict[str, tuple[int, int]] = {
-    "nodelay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
-    "cork": (socket.IPPROTO_TCP, socket.TCP_CORK),
-    "maxseg": (socket.IPPROTO_TCP, socket.TCP_MAXSEG),
-    "defer_accept": (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT),
-    "fastopen": (socket.IPPROTO_TCP, socket.TCP_FASTOPEN),
-    "user_timeout": (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-    "notsent_lowat": (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT),
-    "keepidle": (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
-    "keepintvl": (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-    "keepcnt": (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
-    "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-    "linger": (socket.SOL_SOCKET, socket.SO_LINGER),
-    "sndbuf": (socket.SOL_SOCKET, socket.SO_SNDBUF),
-    "rcvbuf": (socket.SOL_SOCKET, socket.SO_RCVBUF),
-    "rcvlowat": (socket.SOL_SOCKET, socket.SO_RCVLOWAT),
-    "tos": (socket.IPPROTO_IP, socket.IP_TOS),
-}
+SOCKET_OPTIONS = socket_options(
+    "nodelay cork maxseg defer_accept fastopen user_timeout notsent_lowat keepidle keepintvl "
+    "keepcnt keepalive linger sndbuf rcvbuf rcvlowat tos"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

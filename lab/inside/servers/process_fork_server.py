@@ -26,12 +26,26 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 from lab.inside.servers.startup import ACCEPT_PAUSE_S, ENDED, Server, run
 
 
 def serve(server: Server, listener: socket.socket) -> None:
     """Fork a child for every client until the stop; then pass the stop on and wait for the children."""
+
+    def start(connection: socket.socket) -> None:
+        def in_child() -> None:
+            listener.close()
+            talk(server, connection)
+
+        server.children.fork(in_child)
+
+    a_process_each(server, listener, start)
+
+
+def a_process_each(server: Server, listener: socket.socket, start: Callable[[socket.socket], None]) -> None:
+    """Let `start` make a child for every client until the stop; then pass the stop on and wait for the children."""
     # Every signal also makes `wakeup_fd` readable (the self-pipe trick), so one select waits for clients and for dead
     # children alike, and nothing is done inside a signal handler.
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
@@ -40,15 +54,15 @@ def serve(server: Server, listener: socket.socket) -> None:
         select.select([listener.fileno(), server.signals.wakeup_fd], [], [])
         server.signals.clear_wakeup()
         reap(server)
-        accept_all(server, listener)
-    accept_all(server, listener)
+        accept_all(server, listener, start)
+    accept_all(server, listener, start)
     server.children.stop()
     while server.children:
         server.signals.wait(0.05)
         reap(server)
 
 
-def accept_all(server: Server, listener: socket.socket) -> None:
+def accept_all(server: Server, listener: socket.socket, start: Callable[[socket.socket], None]) -> None:
     """Give every client that waits a child of its own."""
     while True:
         try:
@@ -61,7 +75,7 @@ def accept_all(server: Server, listener: socket.socket) -> None:
         connection.setblocking(True)
         server.admit(connection, open_now=len(server.children) + 1)
         try:
-            server.children.fork(lambda: talk(server, listener, connection))  # noqa: B023  it runs before the next turn
+            start(connection)
         except OSError as error:  # no process to be had: this client is sent away
             server.count.refused += 1
             server.accept_failed(error, pause_s=ACCEPT_PAUSE_S)
@@ -75,9 +89,8 @@ def reap(server: Server) -> None:
     server.count.closed = server.count.accepted - len(server.children)
 
 
-def talk(server: Server, listener: socket.socket, connection: socket.socket) -> None:
+def talk(server: Server, connection: socket.socket) -> None:
     """Answer one client until it closes; runs in a child, which ends when this returns."""
-    listener.close()
     server.when_stopping(server.end_input)  # the parent passes the stop on
     conversation, count = server.conversation(connection), server.count
     try:

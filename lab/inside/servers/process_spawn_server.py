@@ -6,7 +6,8 @@ the descriptors that were not marked close-on-exec. So what fork gives for nothi
 connection's number and the counters' number as arguments, both marked inheritable just before. (Python marks every
 descriptor close-on-exec, PEP 446.) `multiprocessing`'s start method `spawn` works like this, and so does inetd(8).
 
-**What the program waits in.** The parent for clients and for SIGCHLD, each child in recv and send of its one client.
+**What the program waits in.** The parent for clients and for SIGCHLD, each child in recv and send of its one client:
+both are those of `process_fork_server.py`. How a child comes to be is what stands here.
 
 **What it costs.** The start of an interpreter and its imports per connection: tens of milliseconds and some ten
 megabytes that nobody shares. Spawning is safe where fork is not (in programs with threads), and the child inherits no
@@ -20,51 +21,21 @@ posix_spawn(3), execve(2), fcntl(2) on FD_CLOEXEC.
 from __future__ import annotations
 
 import os
-import select
-import signal
 import socket
 import sys
-import time
 
 from lab.inside.servers.children import STOPS
-from lab.inside.servers.startup import ACCEPT_PAUSE_S, ENDED, Server, run, server_in_child
+from lab.inside.servers.process_fork_server import a_process_each, talk
+from lab.inside.servers.startup import Server, run, server_in_child
 
 
 def serve(server: Server, listener: socket.socket) -> None:
     """Start an interpreter for every client until the stop; then pass the stop on and wait for them."""
-    signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)  # it need only end a wait
-    listener.setblocking(False)
-    while not server.stopping:
-        select.select([listener.fileno(), server.signals.wakeup_fd], [], [])
-        server.signals.clear_wakeup()
-        reap(server)
-        accept_all(server, listener)
-    accept_all(server, listener)
-    server.children.stop()
-    while server.children:
-        server.signals.wait(0.05)
-        reap(server)
-
-
-def accept_all(server: Server, listener: socket.socket) -> None:
-    """Give every client that waits an interpreter of its own."""
-    while True:
-        try:
-            connection, _address = listener.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            server.accept_failed(error, pause_s=ACCEPT_PAUSE_S)
-            return
-        connection.setblocking(True)
-        server.admit(connection, open_now=len(server.children) + 1)
-        spawn(server, connection)
-        connection.close()  # the child's copy is the connection now
-        reap(server)
+    a_process_each(server, listener, lambda connection: spawn(server, connection))
 
 
 def spawn(server: Server, connection: socket.socket) -> None:
-    """Start this module again, as a child that serves one connection."""
+    """Start this module again, as a child that serves one connection. Raises OSError when no process is to be had."""
     row = server.children.take_row()
     board = server.tally.board
     assert board is not None
@@ -75,35 +46,10 @@ def spawn(server: Server, connection: socket.socket) -> None:
     arguments += [*map(str, handed_over), str(row), *sys.argv[1:], *server.boundaries_of(connection)]
     try:
         pid = os.posix_spawn(sys.executable, arguments, os.environ, setsigmask=STOPS)
-    except OSError as error:  # no process to be had: this client is sent away
+    except OSError:
         server.children.give_row_back(row)
-        server.count.refused += 1
-        server.accept_failed(error, pause_s=ACCEPT_PAUSE_S)
-    else:
-        server.children.adopt(pid, row)
-
-
-def reap(server: Server) -> None:
-    """Collect the children that have ended: each was one connection."""
-    server.children.reap()
-    server.count.closed = server.count.accepted - len(server.children)
-
-
-def talk(server: Server, connection: socket.socket) -> None:
-    """Answer one client until it closes; runs in a child, which ends after it."""
-    server.when_stopping(server.end_input)  # the parent passes the stop on
-    conversation, count = server.conversation(connection), server.count
-    try:
-        while data := connection.recv(server.settings.recv_size):
-            for piece in conversation.respond(data):
-                if server.service.pause_s:
-                    time.sleep(server.service.pause_s)
-                connection.sendall(piece)
-                count.bytes_out += len(piece)
-    except ENDED as error:
-        server.ended(error)
-    finally:
-        connection.close()
+        raise
+    server.children.adopt(pid, row)
 
 
 CHILD = "--child"
