@@ -20,6 +20,7 @@ from lab.scenario.script import (
     Listen,
     Look,
     Recv,
+    Relay,
     RunPhase,
     Send,
     SocketStep,
@@ -134,6 +135,11 @@ def _values(step: AnyStep, path: Path) -> Iterator[Contradiction]:
         yield Contradiction(path=path, what="`to` and `to_port` stand together, or neither does")
     if isinstance(step, Craft) and step.mss is not None and "S" not in step.flags:
         yield Contradiction(path=(*path, "mss"), what=f"the MSS option stands on a SYN alone, got flags {step.flags!r}")
+    if isinstance(step, Relay):
+        for number, place in enumerate(step.order):
+            if not 0 <= place < step.count:
+                what = f"0 to {step.count - 1} are allowed with count {step.count}, got {place}"
+                yield Contradiction(path=(*path, "order", number), what=what)
     if isinstance(step, Await):
         keys = ("state", "timer", "retransmits", "send_queue", "recv_queue", "accept_queue")
         if all(getattr(step, key) is None for key in keys):

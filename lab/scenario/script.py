@@ -294,14 +294,31 @@ class Flood(Step):
     count: Count
 
 
+class Relay(Step):
+    """Play a network between two others that does not treat all alike: take in datagrams that are routed by way of this
+    host (`route`), and pass them on as `order` says. The host's kernel must not forward them itself
+    (`sysctls: {net.ipv4.ip_forward: 0}`)."""
+
+    do: Literal["relay"]
+    to: Name
+    """The host they are for."""
+    count: Count
+    """How many to wait for."""
+    order: list[int] = Field(min_length=1)
+    """Their places, from 0 as they came, in the order they are passed on. A place left out is lost, one given twice is
+    doubled."""
+    gap: DurationNs = 0
+    """Between one and the next."""
+
+
 class RunPhase(Part):
     """Let the fleet run its next phase, to its end. Phases that the script does not mention run after it."""
 
     do: Literal["phase"]
 
 
-CRAFTED = (Endpoint, Craft, AwaitSegment, Flood)
-"""Steps on hand-made segments."""
+CRAFTED = (Endpoint, Craft, AwaitSegment, Flood, Relay)
+"""Steps on hand-made segments, and on others' datagrams."""
 ADMINISTERING = (Cut, Mend, Route)
 """Steps that change the host's network configuration."""
 
@@ -327,6 +344,7 @@ AnyStep = Annotated[
     | Annotated[Craft, Tag("do:craft")]
     | Annotated[AwaitSegment, Tag("do:await-segment")]
     | Annotated[Flood, Tag("do:flood")]
+    | Annotated[Relay, Tag("do:relay")]
     | Annotated[RunPhase, Tag("do:phase")],
     Discriminator(tagged_by(STEP_TAG, "do")),
 ]

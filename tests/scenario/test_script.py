@@ -65,6 +65,10 @@ def test_a_fleet_without_a_server_is_refused(tmp_path: Path) -> None:
             "script[3]: is begun with `wait: false`, and no `join` waits",
         ),
         ("{at: client, do: await, socket: c}", "script[3]: nothing to wait for; give one of state, timer"),
+        (
+            "{at: client, do: relay, to: server, count: 2, order: [1, 2]}",
+            "script[3].order[1]: 0 to 1 are allowed with count",
+        ),
         ("{do: phase}", "script[3]: no phase of the fleet is left; it has 0"),
     ],
 )

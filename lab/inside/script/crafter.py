@@ -23,7 +23,7 @@ import threading
 import time
 from typing import Any
 
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
 from lab.inside import lifecycle
@@ -44,8 +44,10 @@ _FLOOD_PORTS = range(1024, 65536)
 class Wire:
     """One interface, as the station behind the address that no kernel owns."""
 
-    def __init__(self, interface: str, address: str) -> None:
+    def __init__(self, interface: str, address: str, relayed: list[str]) -> None:
         self.address = address
+        self._relayed: dict[str, list[Any]] = {to: [] for to in relayed}
+        """Frames on their way to these addresses that were sent to this host, to be passed on."""
         self.mac = "02:57:" + ":".join(f"{byte:02x}" for byte in socket.inet_aton(address))  # locally administered
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         self._socket.bind((interface, _ETH_P_ALL))
@@ -62,10 +64,14 @@ class Wire:
         while True:
             data, (_interface, _protocol, kind, *_rest) = self._socket.recvfrom(65536)
             if kind != socket.PACKET_OUTGOING:
-                self._take(Ether(data))
+                self._take(Ether(data), to_this_host=kind == socket.PACKET_HOST)
 
-    def _take(self, frame: Any) -> None:
-        if ARP in frame and frame[ARP].pdst == self.address:
+    def _take(self, frame: Any, *, to_this_host: bool) -> None:
+        if to_this_host and UDP in frame and frame[IP].dst in self._relayed:
+            with self._changed:
+                self._relayed[frame[IP].dst].append(frame)
+                self._changed.notify_all()
+        elif ARP in frame and frame[ARP].pdst == self.address:
             if frame[ARP].op == 1:
                 reply = ARP(op=2, hwsrc=self.mac, psrc=self.address, hwdst=frame[ARP].hwsrc, pdst=frame[ARP].psrc)
                 self.send(Ether(src=self.mac, dst=frame[ARP].hwsrc) / reply)
@@ -105,6 +111,21 @@ class Wire:
                     raise OSError(errno.EHOSTUNREACH, f"nobody answers ARP for {address}")
             return self._macs[address]
 
+    def routed(self, to: str, count: int, timeout_s: float) -> list[Any]:
+        """Take the next `count` datagrams for `to` that came by way of this host; fewer if no more came in time."""
+        with self._changed:
+            waiting = self._relayed[to]
+            self._changed.wait_for(lambda: len(waiting) >= count, timeout_s)
+            taken, waiting[:] = waiting[:count], waiting[count:]
+        return taken
+
+    def pass_on(self, frame: Any) -> None:
+        """Send a datagram of another host on its way, as a router does. Raises OSError when nobody has its address."""
+        packet = frame[IP].copy()
+        packet.ttl -= 1
+        del packet.chksum, packet[UDP].chksum  # made anew
+        self.send(Ether(src=self.mac, dst=self._mac_of(packet.dst)) / packet)
+
     def open(self, endpoint: Endpoint) -> None:
         """Hand segments to this endpoint's port to it; one that had the port before gets none any more."""
         with self._changed:
@@ -138,6 +159,7 @@ class Crafter:
                 "craft": self._craft,
                 "await-segment": self._await,
                 "flood": self._flood,
+                "relay": self._relay,
             }[step["do"]](step)
         except OSError as error:
             outcome = failed(error)
@@ -188,6 +210,16 @@ class Crafter:
             self._wire.send(template)
         return Outcome(details={"segments": step["count"]})
 
+    def _relay(self, step: Step) -> Outcome:
+        frames = self._wire.routed(step["address"], step["count"], Deadline(step["within"]).left_s())
+        if len(frames) < step["count"]:
+            return Outcome(outcome=BLOCKS, details={"error": f"{len(frames)} of {step['count']} datagrams came"})
+        for number, place in enumerate(step["order"]):
+            if number and step.get("gap"):
+                time.sleep(step["gap"] / 1e9)
+            self._wire.pass_on(frames[place])
+        return Outcome(details={"segments": len(step["order"])})
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crafter", description="Make the segments of one host in a script.")
@@ -195,7 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
     plan = parser.parse_args(arguments).plan
     signals = lifecycle.Signals()
     try:
-        wire = Wire(plan["interface"], plan["address"])
+        relayed = [step["address"] for step in plan["steps"] if step["do"] == "relay"]
+        wire = Wire(plan["interface"], plan["address"], relayed)
     except PermissionError as error:
         lifecycle.say(f"crafter: cannot open a packet socket: {error}\nhint: grant CAP_NET_RAW")
         return EXIT_MACHINE_LACKS
