@@ -14,7 +14,7 @@ import yaml
 
 from lab import measures, store
 from lab.errors import Problem, ScenarioInvalid
-from lab.report.comparison import as_text, comparison_table, finding_lines, interval_note
+from lab.report.comparison import as_text, comparison_table, finding_lines, interval_note, show_times
 from lab.verdict.compare import COLUMNS, Subject, cell_of, differ, findings, row
 
 
@@ -106,7 +106,7 @@ def described(comparison: dict[str, Any]) -> str:
     lines += [interval_note(comparison["rows"]), ""]
     first, *others = _told_apart(comparison["rows"])
     for pair in comparison["differences"]:
-        times = f"{others[0]} is {pair['times']:.3g} times {first}" if pair["times"] is not None else f"{first} is 0"
+        times = f"{others[0]} is {show_times(pair['times'])} {first}" if pair["times"] is not None else f"{first} is 0"
         sure = {False: f"no difference (the intervals overlap; medians: {times})", True: times}
         lines.append(f"{pair['column']}: {sure.get(pair['differ'], times + '; one run each: no interval')}")
     if not comparison["differences"]:

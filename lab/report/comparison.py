@@ -131,6 +131,11 @@ def interval_note(rows: Sequence[dict[str, Any]]) -> str:
     return f"{text}; it holds the true median with a probability of ({told})."
 
 
+def show_times(times: float) -> str:
+    """`16.8 times`, `2,450 times`: three digits."""
+    return f"{float(f'{times:.3g}'):,.0f} times" if times >= 1000 else f"{times:.3g} times"
+
+
 def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Return one sentence a column: who is best, who is no different, how far the last is."""
     for one in found:
@@ -141,7 +146,7 @@ def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
             continue
         named = f"; no difference: {', '.join(ties[:FINDINGS_NAMED])}" if ties else ""
         named += f" and {len(ties) - FINDINGS_NAMED} more" if len(ties) > FINDINGS_NAMED else ""
-        times = f", {one['times']:.3g} times" if one["times"] is not None else ""
+        times = f", {show_times(one['times'])}" if one["times"] is not None else ""
         sure = "" if one["differ"] else " (no interval: one run of it)"
         yield f"{heading}: best {one['best']}{named}; last {one['last']}{times}{sure}."
 

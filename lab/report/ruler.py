@@ -10,7 +10,10 @@
 In: rows of the tables `messages` and `units`. Out: lines (`draw`), or an SVG (`draw_svg`). Every offset at which
 anything begins or ends gets a column; columns are equally wide, for a cut after 7 bytes tells as much as one after
 1,448. What does not fit in one band of the ruler goes on in the next; a long stream is drawn from its start, and the
-rest counted.
+rest counted. A row of which nothing is known is left out.
+
+Of UDP the axis is what was sent: a datagram that no recv brought is drawn as lost, one that came twice says so, and a
+line below tells in which order they came where that is another.
 """
 
 from __future__ import annotations
@@ -25,9 +28,12 @@ import polars as pl
 from lab.report import svg
 
 ROWS = ("messages", "sends", "segments", "recvs")
-LINES = {"aligned": "─", "coalesced": "═", "split": "╌", "coalesced+split": "≈"}
-HUES = {"aligned": "green", "coalesced": "orange", "split": "violet", "coalesced+split": "red"}
-LEGEND = "─ aligned  ═ coalesced (粘包)  ╌ split (半包)  ≈ both  · no class"
+LINES = {"aligned": "─", "coalesced": "═", "split": "╌", "coalesced+split": "≈", "lost": "×"}
+HUES = {"aligned": "green", "coalesced": "orange", "split": "violet", "coalesced+split": "red", "lost": "grey"}
+CLASSES = ("aligned", "coalesced", "split", "coalesced+split")
+LEGEND = "─ aligned  ═ coalesced (粘包)  ╌ split (半包)  ≈ both  × lost  · no class"
+MOST_NAMED = 24
+"""Datagrams named in the order they came."""
 MOST_BANDS = 3
 _COLUMN = 9
 _HEADING = 10
@@ -46,7 +52,7 @@ class Bar:
     start: int
     end: int
     kind: str
-    """`aligned`, `coalesced`, `split`, `coalesced+split`; empty: none is known."""
+    """`aligned`, `coalesced`, `split`, `coalesced+split`, `lost`; empty: none is known."""
     name: str
 
 
@@ -58,6 +64,9 @@ class Ruler:
     offsets: list[int]
     """Where anything begins or ends, ascending."""
     rows: dict[str, list[Bar]]
+    """Those of which anything is known."""
+    note: str | None = None
+    """A line below: the order in which datagrams came, where it is not the one they were sent in."""
 
 
 def ruler(messages: pl.DataFrame, units: pl.DataFrame, stream: int) -> Ruler:
@@ -68,12 +77,34 @@ def ruler(messages: pl.DataFrame, units: pl.DataFrame, stream: int) -> Ruler:
     for name in ROWS[1:]:
         mine = [one for one in parts if one["unit"] == name[:-1]]
         rows[name] = [_bar(one, one["class"] or "", str(one["end"] - one["start"])) for one in mine]
-    offsets = sorted({edge for bars in rows.values() for bar in bars for edge in (bar.start, bar.end)})
     first = (told or parts)[0]
+    note = None
+    if first["protocol"] == "udp":
+        rows["recvs"] = _datagrams_got(rows["recvs"], told)
+        came = [one["first_message"] for one in parts if one["unit"] == "recv" and one["first_message"] is not None]
+        if came != sorted(set(came)):
+            more = f" and {len(came) - MOST_NAMED} more" if len(came) > MOST_NAMED else ""
+            note = "came in the order " + " ".join(f"#{number}" for number in came[:MOST_NAMED]) + more
+    rows = {name: bars for name, bars in rows.items() if bars}
+    offsets = sorted({edge for bars in rows.values() for bar in bars for edge in (bar.start, bar.end)})
     ends = f"{first['sender']}:{first['sender_port']} -> {first['receiver'] or '?'}:{first['receiver_port']}"
     size = offsets[-1] if offsets else 0
     title = f"stream {stream}: {ends} ({first['protocol']}), {len(told):,} messages, {size:,} bytes"
-    return Ruler(title=title, offsets=offsets, rows=rows)
+    return Ruler(title=title, offsets=offsets, rows=rows, note=note)
+
+
+def _datagrams_got(bars: Sequence[Bar], messages: Sequence[Row]) -> list[Bar]:
+    """One bar a datagram: what a recv brought of it, how often it came, or that it was lost."""
+    by_start = {bar.start: bar for bar in bars}
+    got = []
+    for one in messages:
+        bar = by_start.get(one["start"])
+        if bar is None and one["recvs"] == 0:
+            bar = _bar(one, "lost", "lost")
+        if bar is not None:
+            name = f"{bar.name} x{one['recvs']}" if (one["recvs"] or 0) > 1 else bar.name
+            got.append(Bar(start=bar.start, end=bar.end, kind=bar.kind, name=name))
+    return got
 
 
 def _bar(one: Row, kind: str, name: str) -> Bar:
@@ -90,11 +121,11 @@ def draw(laid: Ruler, *, width: int = 100) -> list[str]:
             break
         scale = "".join(str(offset).ljust(_COLUMN) for offset in offsets)
         lines.append(f"{'offset':<{_HEADING}}{scale}".rstrip())
-        lines += [f"{name:<{_HEADING}}{_line(laid.rows[name], offsets)}".rstrip() for name in ROWS]
+        lines += [f"{name:<{_HEADING}}{_line(bars, offsets)}".rstrip() for name, bars in laid.rows.items()]
     drawn = min(MOST_BANDS * cells, len(laid.offsets) - 1)
     if drawn < len(laid.offsets) - 1:
         lines.append(f"... and {laid.offsets[-1] - laid.offsets[drawn]:,} bytes more")
-    return lines
+    return [*lines, laid.note] if laid.note else lines
 
 
 def _line(bars: Sequence[Bar], offsets: Sequence[int]) -> str:
@@ -107,7 +138,7 @@ def _line(bars: Sequence[Bar], offsets: Sequence[int]) -> str:
         left, right = ((bisect_right(offsets, edge) - 1) * _COLUMN for edge in (start, end))
         room = right - left - 1
         texts = (f" {bar.name} {bar.kind} ", f" {bar.name} ", bar.name)
-        wanted = texts[0] if bar.kind not in ("", "aligned") else texts[1]
+        wanted = texts[0] if bar.kind not in ("", "aligned", "lost") else texts[1]
         text = next((text for text in (wanted, *texts[1:]) if len(text) <= room), "")
         cells[left + 1 : right] = text.center(room, LINES.get(bar.kind, "·"))
         cells[left] = "|" if bar.start == start else "<"
@@ -119,25 +150,30 @@ def draw_svg(laid: Ruler) -> str:
     """Draw as an SVG: one band, at most `MOST_CELLS` columns."""
     offsets = laid.offsets[: MOST_CELLS + 1]
     places = {offset: _LEFT + number * _CELL for number, offset in enumerate(offsets)}
-    bottom = 70 + _ROW * len(ROWS)
+    bottom = 62 + _ROW * len(laid.rows)
     content = [svg.text(_MARGIN, 24, laid.title, "strong")]
     for offset, x in places.items():
         content.append(svg.element("path", d=f"M{x},54 V{bottom}", class_="faint-line"))
         content.append(svg.text(x, 48, f"{offset}", "mono soft small", "middle"))
-    for number, name in enumerate(ROWS):
+    for number, (name, bars) in enumerate(laid.rows.items()):
         y = 62 + number * _ROW
         content.append(svg.text(_MARGIN, y + 16, name, "soft"))
-        for bar in laid.rows[name]:
+        for bar in bars:
             content += _box(bar, places, offsets, y)
     legend_x = float(_LEFT)
     for kind, hue in HUES.items():
+        if not any(bar.kind == kind for bars in laid.rows.values() for bar in bars):
+            continue
         content.append(svg.text(legend_x, bottom + 22, kind, f"{hue} fill small strong"))
         legend_x += 12 + 8 * len(kind)
     rest = laid.offsets[-1] - offsets[-1] if offsets else 0
     if rest:
         content.append(svg.text(legend_x + 20, bottom + 22, f"and {rest:,} bytes more", "soft small"))
     width = max(_LEFT + _CELL * max(len(offsets) - 1, 1) + 3 * _MARGIN, 640)
-    joined = {name: sum("coalesced" in bar.kind for bar in laid.rows[name]) for name in ROWS[1:]}
+    if laid.note:
+        content.append(svg.text(_LEFT, bottom + 44, laid.note, "soft small"))
+        bottom += 22
+    joined = {name: sum("coalesced" in bar.kind for bar in bars) for name, bars in laid.rows.items()}
     summary = ", ".join(f"{count} of {len(laid.rows[name])} {name} coalesced" for name, count in joined.items())
     return svg.drawing("".join(content), width, bottom + 40, title=laid.title, summary=summary)
 
@@ -148,16 +184,17 @@ def _box(bar: Bar, places: Mapping[int, float], offsets: Sequence[int], y: float
         return []
     left, right = places[start] + 2, places[end] - 2
     hue = HUES.get(bar.kind, "grey")
+    paper = svg.element("path", d=f"M{left},{y} H{right} v{_ROW - 10} H{left} z", class_="paper")  # over the grid
     box = svg.element(
         "rect", x=left, y=y, width=right - left, height=_ROW - 10, rx=3, class_=f"{hue} stroke tint", stroke_width=1.2
     )
-    return [box, svg.text((left + right) / 2, y + 16, bar.name, "mono", "middle")]
+    return [paper, box, svg.text((left + right) / 2, y + 16, bar.name, "mono", "middle")]
 
 
 def table_lines(messages: pl.DataFrame) -> list[str]:
     """Return the 4x4 table, messages by class on the wire and at the receiver, with causes; empty where neither is
     known."""
-    kinds = list(LINES)
+    kinds = CLASSES
     both = messages.filter(pl.col("segment_class").is_not_null() & pl.col("recv_class").is_not_null())
     lines = []
     if both.height:

@@ -81,9 +81,12 @@ def _idle(usage: pl.DataFrame, _load: pl.DataFrame) -> Observation:
 
 
 def _memory(usage: pl.DataFrame, _load: pl.DataFrame) -> Observation:
-    """Growth from before the first phase to the last one in which connections were there and silent."""
+    """Growth from before the first phase to the last one in which connections were there and silent.
+
+    A few pages less than before are a process that gave memory back meanwhile, not connections that bring some: 0 then.
+    """
     silent = usage.filter(pl.col("phase").is_in(["connect", "hold"]) & (pl.col("open") > 0))
     if silent.is_empty() or silent["pss_bytes"][-1] is None:
         return _number(None, "memory was not read with connections open and silent")
     grown, opened = int(silent["pss_bytes"][-1]) - int(silent["pss_before_bytes"][0]), int(silent["open"][-1])
-    return _number(grown / opened, f"pss_bytes grew by {grown:,} over {opened:,} connections")
+    return _number(max(grown, 0) / opened, f"pss_bytes grew by {grown:,} over {opened:,} connections")

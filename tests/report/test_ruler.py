@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 
 from lab.analysis.boundary_tables import boundary_tables
@@ -51,3 +52,30 @@ def test_the_table_counts_messages_and_names_causes(tables: dict) -> None:
     assert lines[3].split() == ["coalesced", "0", "4", "0", "0"]
     assert lines[5].split() == ["coalesced+split", "0", "0", "0", "1"]
     assert lines[-1] == "misread by the receiver: 7 of 8"
+
+
+def test_lost_doubled_and_overtaken_datagrams_are_told() -> None:
+    stream = {"stream": 0, "sender": "a", "receiver": "b", "sender_port": 1, "receiver_port": 2, "protocol": "udp"}
+    messages = [
+        {**stream, "message": n, "start": 100 * n, "end": 100 * (n + 1), "recvs": recvs}
+        for n, recvs in enumerate([1, 1, 0, 2])
+    ]
+    came = [1, 0, 3, 3]
+    units = [
+        {
+            **stream,
+            "unit": "recv",
+            "number": place,
+            "start": 100 * n,
+            "end": 100 * (n + 1),
+            "class": "aligned",
+            "first_message": n,
+        }
+        for place, n in enumerate(came)
+    ]
+    laid = ruler(pl.DataFrame(messages), pl.DataFrame(units), 0)
+    lines = draw(laid)
+    assert lines[3] == "recvs     |─ 100 ──|─ 100 ──|× lost ×| 100 x2 |"
+    assert lines[-1] == "came in the order #1 #0 #3 #3"
+    assert "segments" not in "".join(lines), "a row of which nothing is known is left out"
+    assert lines[-1] in "".join(ElementTree.fromstring(draw_svg(laid)).itertext())
