@@ -17,6 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Protocol
 
 from lab.inside.boundary_log import BoundaryLog, ConnectionLog, own_end
@@ -31,9 +32,9 @@ class Passing(Protocol):
 
     def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None: ...
 
-    def took(self, messages: list[bytes], kept: int, passed: int | None = None) -> None:
+    def took(self, messages: list[bytes], kept: int | None, passed: int | None = None) -> None:
         """The program took these for messages, the last ending `kept` before the `passed`-th byte (default: the last
-        that came)."""
+        that came); `kept` None: one after the other from where the last one ended, and then the framing was broken."""
 
 
 class Tap:
@@ -88,7 +89,7 @@ class Tap:
             one.went(data, count, begin, time.time_ns())
         return count
 
-    def took(self, fd: int, messages: list[bytes], kept: int) -> None:
+    def took(self, fd: int, messages: list[bytes], kept: int | None) -> None:
         """What the program made of all that came so far on a descriptor; `Passing.took` says the rest."""
         if one := self._find(fd):
             one.took(messages, kept)
@@ -124,6 +125,7 @@ class _Stream:
         self._log = log
         self._incoming = incoming
         self._told = told and not incoming.transparent  # without a framing a recv is the message, whoever tells
+        self._last_taken = 0
         self._taken = _Ends(incoming, log.message_taken)
         self._sent = _Ends(outgoing, log.message_sent)
 
@@ -132,14 +134,18 @@ class _Stream:
         if not self._told:
             self._taken.passed(data, len(data))
 
-    def took(self, messages: list[bytes], kept: int, passed: int | None = None) -> None:
+    def took(self, messages: list[bytes], kept: int | None, passed: int | None = None) -> None:
         if not self._told or not messages:
             return
-        ends = [(self._log.received_bytes if passed is None else passed) - kept]
-        for message in messages[:0:-1]:  # backwards: where the last one ends is known
-            ends.append(ends[-1] - _framed_bytes(self._incoming, message))
-        for end in reversed(ends):
-            self._log.message_taken(end)
+        sizes = [_framed_bytes(self._incoming, message) for message in messages]
+        last = self._last_taken + sum(sizes)
+        if kept is not None:
+            last = (self._log.received_bytes if passed is None else passed) - kept
+        start = last - sum(sizes)  # backwards: where the last one ends is known
+        for end in accumulate(sizes, initial=start):
+            if end > start:
+                self._log.message_taken(end)
+        self._last_taken = last
 
     def went(self, data: bytes | memoryview, count: int, begin_ns: int, end_ns: int) -> None:
         self._log.send(count, len(data), begin_ns, end_ns)
@@ -161,7 +167,7 @@ class Datagrams:
         self._log.send(count, len(data), begin_ns, end_ns, count, number_of(data))
         self._log.message_sent()
 
-    def took(self, messages: list[bytes], kept: int, passed: int | None = None) -> None:
+    def took(self, messages: list[bytes], kept: int | None, passed: int | None = None) -> None:
         """A datagram is a message: nothing to tell."""
 
 

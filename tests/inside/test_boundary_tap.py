@@ -65,3 +65,23 @@ def test_no_more_connections_are_logged_than_asked_for(ends: tuple[int, int], tm
     assert tap.read(ends[1], 100) == b"logged", "read, though nobody notes it"
     tap.store("x")
     assert len(stored(tmp_path, "x")) == 1
+
+
+def test_a_program_that_tells_what_it_took_is_believed_and_not_its_framing(
+    ends: tuple[int, int], tmp_path: Path
+) -> None:
+    framing = parse_framing("length")
+    tap = Tap(1, incoming=framing, outgoing=framing)
+    tap.program_tells = True
+    os.write(ends[1], framing.encode(b"one") + framing.encode(b"two") + b"half")
+    tap.read(ends[0], 100)
+    tap.took(ends[0], [b"one", b"two"], 4)
+    os.write(ends[1], b"a rest that was taken with it")
+    tap.read(ends[0], 100)
+    tap.took(ends[0], [b"joined"], 0)
+    os.write(ends[1], framing.encode(b"last") + b"\xff\xff\xff\xff")
+    tap.read(ends[0], 100)
+    tap.took(ends[0], [b"last"], None)
+    tap.store("x")
+    (log,) = stored(tmp_path, "x")
+    assert log["taken"] == [7, 14, 47, 55]

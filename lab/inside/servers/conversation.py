@@ -94,6 +94,8 @@ class Conversation:
             messages = self._decoder.feed(data)
         except FramingError as error:
             count.messages += len(error.messages)
+            if self._log is not None:
+                self._log.took(error.messages, None)
             return _then_raise(service.pieces(error.messages), error)
         count.messages += len(messages)
         if self._log is not None:
@@ -128,6 +130,8 @@ class Conversations:
                     decoder.feed(data[used:])
         except FramingError as error:
             count.messages += len(error.messages)
+            if self._tap is not None:
+                self._tap.took(descriptor, error.messages, None)
             return _then_raise(service.pieces(error.messages), error)
         count.messages += len(messages)
         if self._tap is not None:
