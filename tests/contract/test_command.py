@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
+from composes import ENGINES, chosen
 from engine_lab import facts_or_skip
 from engine_topologies import engine_of
 
@@ -28,10 +29,11 @@ SMALL = ["run", "epoll-10k", "--set", "fleet.connections=200", "--set", "fleet.p
 BOUND_S = 300.0
 
 
-@pytest.fixture(scope="module", params=["netns", pytest.param("compose", marks=pytest.mark.live)])
-def engine(request: pytest.FixtureRequest) -> str:
-    facts_or_skip(request.param)
-    return str(request.param)
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    with chosen(request.param) as name:
+        facts_or_skip(name)
+        yield name
 
 
 # A test runner may have been started with SIGINT ignored, which its children inherit; a terminal never does that.

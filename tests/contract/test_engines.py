@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from composes import ENGINES, chosen
 from engine_lab import WITHIN_S, Lab, facts_or_skip
 from engine_topologies import build, diagnose, engine_of
 
@@ -24,9 +25,10 @@ OWNER = Path(__file__).with_name("engine_owner.py")
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", params=["netns", pytest.param("compose", marks=pytest.mark.live)])
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(scope="module", params=ENGINES)
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    with chosen(request.param) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
