@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from composes import ENGINES, chosen
 from engine_lab import facts_or_skip
 
 PROJECT = Path(__file__).parents[2]
 SERIES = ["epoll-100k", "epoll-1m", "idle-crowd", "io-models"]
 """Minutes each: run by hand."""
-EVERY = sorted({path.stem for path in (PROJECT / "scenarios").glob("*.yaml")} - set(SERIES))
+MAIN = "epoll-10k"
+EVERY = sorted({path.stem for path in (PROJECT / "scenarios").glob("*.yaml")} - {MAIN, *SERIES})
 SAMPLE = ["handshake", "model-blocking", "model-epoll", "model-udp", "model-uvloop", "abort"]
 """A script, a server that a script drives, a fleet, datagrams, a library's image, a reset: in every live run, on both
 engines. `make test-catalogue` runs them all."""
@@ -77,3 +79,13 @@ def test_comparing_what_is_not_there_exits_2(tmp_path: Path) -> None:
 def test_a_scenario_of_the_catalogue_passes(name: str, engine: str, tmp_path: Path) -> None:
     facts_or_skip(engine)
     passes(name, engine, tmp_path)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ten_thousand_connections_pass_on_every_engine_and_with_each_compose(engine: str, tmp_path: Path) -> None:
+    with chosen(engine) as name:
+        facts_or_skip(name)
+        passes(MAIN, name, tmp_path)
+        manifest = json.loads((tmp_path / "runs" / MAIN / "latest" / "manifest.json").read_text())
+    assert manifest["engine"] == name

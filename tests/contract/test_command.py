@@ -180,9 +180,8 @@ def test_an_expectation_that_does_not_hold_exits_1(failing_run: Ended) -> None:
     assert "FAIL  handshake" in failing_run.out
 
 
-def test_without_docker_auto_chooses_netns_and_says_why(engine: str, failing_run: Ended) -> None:
-    if engine != "netns":
-        pytest.skip("Docker was there in this run")
+@pytest.mark.parametrize("engine", ["netns"], indirect=True)
+def test_without_docker_auto_chooses_netns_and_says_why(failing_run: Ended) -> None:
     assert "engine netns" in failing_run.err
     assert "not compose:" in failing_run.err
     verdict = json.loads((failing_run.cwd / "runs" / "handshake" / "latest" / "verdict.json").read_text())
