@@ -204,7 +204,9 @@ def test_a_slow_reader_gets_every_byte_in_the_end(tmp_path: Path) -> None:
         finished = run_fleet(plan_for(peer, connections=3, message=message, phases=phases(slow)), tmp_path)
     log = read_latency(finished.logs(), host="client-1").filter(kind="message")
     assert finished.result["messages_answered"] == 3
-    assert log["service_ns"].min() >= 299 * MS, "at its rate a third of a second brings an eighth of the answer"
+    # At its rate the phase brings an eighth of the answer; read at full speed the whole takes about a millisecond. A busy
+    # machine may send late in the phase, hence half of it.
+    assert log["service_ns"].min() >= 150 * MS
 
 
 def test_churn_opens_asks_and_closes_at_its_rate_beside_those_held(tmp_path: Path) -> None:
