@@ -204,8 +204,8 @@ def test_a_slow_reader_gets_every_byte_in_the_end(tmp_path: Path) -> None:
         finished = run_fleet(plan_for(peer, connections=3, message=message, phases=phases(slow)), tmp_path)
     log = read_latency(finished.logs(), host="client-1").filter(kind="message")
     assert finished.result["messages_answered"] == 3
-    # At its rate the phase brings an eighth of the answer; read at full speed the whole takes about a millisecond. A busy
-    # machine may send late in the phase, hence half of it.
+    # At its rate the phase brings an eighth of the answer; read at full speed the whole takes about a millisecond.
+    # A busy machine may send late in the phase, hence half of it.
     assert log["service_ns"].min() >= 150 * MS
 
 
