@@ -29,7 +29,7 @@ import polars as pl
 from lab.analysis.boundary_tables import Log, read_logs
 from lab.analysis.capture_file import Batch, CaptureReader
 from lab.analysis.datagram_order import Seen, jitter, lost, order
-from lab.analysis.tables import Column
+from lab.analysis.tables import Column, schema
 from lab.errors import CaptureFileBroken
 from lab.inside.numbered import HEAD, MOST, NUMBER_DIGITS
 
@@ -60,6 +60,7 @@ DATAGRAM_POINTS = (
     Column("jitter_max_ns", I64, "ns", "the most it ever was", FEW),
     Column("hop_jitter_ns", I64, "ns", "the same against the time at `since`", FEW),
 )
+TABLES = {"datagram_points": DATAGRAM_POINTS}
 Key = tuple[str, int, str, int]
 """Source address and port, destination address and port."""
 _ETHERNET = 1
@@ -96,8 +97,7 @@ def datagram_tables(folder: Path) -> dict[str, pl.DataFrame]:
         for number, (key, way) in enumerate(sorted(ways.items()))
         for row in _rows(way)
     ]
-    schema = {column.name: column.dtype for column in DATAGRAM_POINTS}
-    return {"datagram_points": pl.DataFrame(rows, schema=schema)}
+    return {name: pl.DataFrame(rows, schema=schema(columns)) for name, columns in TABLES.items()}
 
 
 def _named(key: Key) -> Iterator[tuple[str, str | int]]:
