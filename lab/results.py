@@ -21,6 +21,7 @@ from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
 from lab.analysis.datagram_points import datagram_tables
 from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.analysis.memory_tables import memory_tables
+from lab.analysis.ring_blocks import left_here, make_capture
 from lab.analysis.script_tables import script_tables
 from lab.analysis.usage_tables import usage_tables
 from lab.report.comparison import series_text
@@ -30,11 +31,19 @@ from lab.verdict import judge
 from lab.verdict.series import judge_series
 
 
+def make_captures(folder: Path) -> None:
+    """Make `captures/<host>.pcapng` of what each sidecar left; nothing to do when that has been done."""
+    for host in sorted((folder / "hosts").glob("*/")):
+        if left_here(host):
+            make_capture(host, folder / "captures" / f"{host.name}.pcapng")
+
+
 def make_tables(folder: Path, say: Callable[[str], None]) -> None:
     """Analyse every capture and every latency log of the run; write `tables/*.parquet`.
 
     Rows of all vantages stand in one table, the vantage in the column `host`.
     """
+    make_captures(folder)
     tables = folder / "tables"
     parts: dict[str, list[Path]] = {}
     for capture in sorted((folder / "captures").glob("*.pcapng")):

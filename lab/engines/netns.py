@@ -33,7 +33,7 @@ from lab.engines.netns_facts import probe_facts
 from lab.engines.netns_files import collect_files
 from lab.engines.netns_holder import SOCKET_NAME
 from lab.engines.netns_libraries import library_versions
-from lab.engines.netns_programs import CODE_FOLDER, python_command
+from lab.engines.netns_programs import MODULE_PATH, python_command
 from lab.engines.netns_runs import GUARD_MODULE, Guard, end_guard, find_guards, guard_arguments, stop
 from lab.engines.netns_terminal import pseudo_terminal, relay
 from lab.errors import MachineLacks, RunFailed, TeardownIncomplete
@@ -107,7 +107,7 @@ class NetnsEngine:
             pid = os.posix_spawn(
                 command[0],
                 command,
-                {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": CODE_FOLDER},
+                {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": MODULE_PATH},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),

@@ -9,7 +9,7 @@ import resource
 import subprocess
 from pathlib import Path
 
-from lab.engines.netns_programs import CODE_FOLDER, python_command
+from lab.engines.netns_programs import MODULE_PATH, python_command
 from lab.errors import MachineLacks
 from lab.topology import Facts
 
@@ -23,7 +23,7 @@ def probe_facts() -> Facts:
         raise MachineLacks(f"hosts out of namespaces need Linux, got {platform.system()}", hint="use --engine compose")
     probe = subprocess.run(
         python_command(PROBE_MODULE, ()),
-        env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": CODE_FOLDER},
+        env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": MODULE_PATH},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

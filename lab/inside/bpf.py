@@ -5,8 +5,8 @@ instructions `(code, jt, jf, k)`. The program's return value is how many bytes o
 the packet, anything else is the snaplen, so that with a snaplen of 128 only 128 bytes ever enter the ring.
 
 The compiler is libpcap's own, bundled with the PyPI package `libpcap`. Importing that package costs 0.2 s, more than
-tcpdump spends on a hundred thousand packets; so its shared library is found without running the package, and the four
-functions used are called through ctypes. What cannot be compiled this way (the library does not load) scapy compiles.
+tcpdump spends on a hundred thousand packets; so its shared library is found without running the package, and the few
+functions used are called where they are. What cannot be compiled this way (the library does not load) scapy compiles.
 
 A filter sees the packet as the kernel holds it: a VLAN tag has already been taken out of the bytes, so `vlan` looks in
 vain for it there, and `tcp port 9000` matches tagged and untagged packets alike.
@@ -14,36 +14,34 @@ vain for it there, and `tcp port 9000` matches tagged and untagged packets alike
 
 from __future__ import annotations
 
-import ctypes
 import os
-import socket
 import struct
 import sys
-from pathlib import Path
+
+from lab.inside.native import Int, Library, Memory, Pointer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
 
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, operand (struct sock_filter, linux/filter.h)."""
 
 LINKTYPE_ETHERNET = 1  # tcpdump.org/linktypes.html
 LINKTYPE_RAW = 101
+SOL_SOCKET = 1  # asm-generic/socket.h
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 REJECT_ALL: list[Instruction] = [(0x06, 0, 0, 0)]  # BPF_RET | BPF_K: return 0
 _DLT_RAW = 12  # what libpcap's API calls LINKTYPE_RAW on Linux (pcap/dlt.h)
 _NETMASK_UNKNOWN = 0xFFFFFFFF
 _LIBRARY_NAMES = ("libpcap.so.1", "libpcap.so.0.8")  # upstream's and Debian's names of one library
 _SOCK_FILTER = struct.Struct("=HBBI")
+_BPF_PROGRAM = struct.Struct("@IP")  # struct bpf_program: how many instructions, where they are
+_ERROR_BYTES = 256  # PCAP_ERRBUF_SIZE
 
 
 class FilterInvalid(ValueError):
     """The filter's text does not compile; `str(error)` is libpcap's own sentence, on one line."""
-
-
-class _SockFilter(ctypes.Structure):
-    _fields_ = (("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint))
-
-
-class _BpfProgram(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.POINTER(_SockFilter)))
 
 
 def compile_filter(text: str, snaplen: int, linktype: int = LINKTYPE_ETHERNET) -> list[Instruction]:
@@ -54,58 +52,55 @@ def compile_filter(text: str, snaplen: int, linktype: int = LINKTYPE_ETHERNET) -
     library = _load_libpcap()
     if library is None:
         return _compile_with_scapy(text, snaplen, linktype)
-    handle = library.pcap_open_dead(_DLT_RAW if linktype == LINKTYPE_RAW else linktype, snaplen)
-    program = _BpfProgram()
+    open_dead = library.function("pcap_open_dead", Int, Int, gives=Pointer)
+    compile_text = library.function("pcap_compile", Pointer, Pointer, Pointer, Int, Int)
+    handle = open_dead(_DLT_RAW if linktype == LINKTYPE_RAW else linktype, snaplen)
+    program = Memory(bytes(_BPF_PROGRAM.size))
     try:
-        if library.pcap_compile(handle, ctypes.byref(program), text.encode(), 1, _NETMASK_UNKNOWN) != 0:
-            raise FilterInvalid(" ".join(library.pcap_geterr(handle).decode(errors="replace").split()))
-        compiled = [(i.code, i.jt, i.jf, i.k) for i in program.instructions[: program.length]]
-        library.pcap_freecode(ctypes.byref(program))
+        if compile_text(handle, program.address, text.encode() + b"\0", 1, _NETMASK_UNKNOWN) != 0:
+            told = _copy(library.function("pcap_geterr", Pointer, gives=Pointer)(handle), _ERROR_BYTES)
+            raise FilterInvalid(" ".join(told.partition(b"\0")[0].decode(errors="replace").split()))
+        length, instructions = _BPF_PROGRAM.unpack(program.read())
+        compiled = list(_SOCK_FILTER.iter_unpack(_copy(instructions, length * _SOCK_FILTER.size)))
+        library.function("pcap_freecode", Pointer)(program.address)
         return compiled
     finally:
-        library.pcap_close(handle)
+        library.function("pcap_close", Pointer)(handle)
 
 
-def attach(sock: socket.socket, program: list[Instruction]) -> None:
+def _copy(address: int, size: int) -> bytes:
+    """Bytes that a library left at an address."""
+    taken = Memory(bytes(size))
+    Library(None).function("memcpy", Pointer, Pointer, Pointer, gives=Pointer)(taken.address, address, size)
+    return taken.read()
+
+
+def attach(sock: socket, program: list[Instruction]) -> None:
     """Put the program on the socket, replacing an earlier one at once (struct sock_fprog, socket(7))."""
-    code = ctypes.create_string_buffer(b"".join(_SOCK_FILTER.pack(*i) for i in program))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))
+    code = Memory(b"".join(_SOCK_FILTER.pack(*i) for i in program))
+    sock.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), code.address))
 
 
-def _load_libpcap() -> ctypes.CDLL | None:
+def _load_libpcap() -> Library | None:
     """Load libpcap: the one bundled with the package `libpcap`, else the system's; None where there is neither."""
     for name in (*_bundled_libraries(), *_LIBRARY_NAMES):
         try:
-            library = ctypes.CDLL(name)
+            return Library(name)
         except OSError:
             continue
-        library.pcap_open_dead.restype = ctypes.c_void_p
-        library.pcap_open_dead.argtypes = (ctypes.c_int, ctypes.c_int)
-        library.pcap_compile.argtypes = (
-            ctypes.c_void_p,
-            ctypes.POINTER(_BpfProgram),
-            ctypes.c_char_p,
-            ctypes.c_int,
-            ctypes.c_uint,
-        )
-        library.pcap_geterr.restype = ctypes.c_char_p
-        library.pcap_geterr.argtypes = (ctypes.c_void_p,)
-        library.pcap_freecode.restype = None
-        library.pcap_freecode.argtypes = (ctypes.POINTER(_BpfProgram),)
-        library.pcap_close.restype = None
-        library.pcap_close.argtypes = (ctypes.c_void_p,)
-        return library
     return None
 
 
 def _bundled_libraries() -> list[str]:
     """Where the package `libpcap` keeps its shared library for this machine."""
     inside_package = f"libpcap/_platform/{sys.platform}/{os.uname().machine}/tcpdump/libpcap.so"
-    candidates = (Path(folder, inside_package) for folder in sys.path)
-    return [str(candidate) for candidate in candidates if candidate.exists()]
+    candidates = (os.path.join(folder, inside_package) for folder in sys.path)
+    return [candidate for candidate in candidates if os.path.exists(candidate)]
 
 
 def _compile_with_scapy(text: str, snaplen: int, linktype: int) -> list[Instruction]:
+    import ctypes
+
     try:
         from scapy.arch.common import compile_filter as compile_by_scapy
         from scapy.error import Scapy_Exception

@@ -3,8 +3,13 @@
     python -m lab.inside.capture --interface eth0 --filter 'tcp port 9000' --snaplen 128 --name server
 
 It joins a host's network stack, arms its recorder, declares itself ready, and records until SIGTERM. Results in
-`$LAB_OUT`: `capture.pcapng`, and `capture.json` with what was received, dropped and written on each interface. It
-never changes the traffic, and gives up every capability once its sockets are open.
+`$LAB_OUT`: the packets, and `capture.json` with what was received, dropped and written on each interface. It never
+changes the traffic, and gives up every capability once its sockets are open.
+
+The packets are `capture.pcapng` where the sidecar was started by hand. In a run of the lab they are left as the kernel
+laid them out, for the lab to convert (`lab/analysis/ring_blocks.py`): `capture.0.blocks` of the first interface and so
+on, and `capture.frame`, the pcapng file that they belong into. That pass, once a packet in Python, took three times
+what recording takes; compiled code, which the lab has and a host has not, does it in a fraction.
 
 Why a ring and not `sniff()`. A program that asks the kernel for one packet at a time pays a system call, a wake-up and
 (in Python) a few objects for each, some ten microseconds; a server under test moves a packet every five. The socket's
@@ -12,7 +17,7 @@ buffer overflows and the kernel drops what does not fit: recording `epoll-10k` w
 of the packets. With a TPACKET_V3 ring (`ring.py`) the kernel writes packets straight into memory that this process
 maps. While traffic runs this program only looks now and then whether the ring gets full (`spool.py`), so it neither
 loses packets nor takes the processor from the server being measured. The records become pcapng after the stop
-(`records.py`).
+(by hand: `records.py`).
 
 Where a packet can be lost, and which number tells:
 
@@ -36,17 +41,19 @@ Documentation: packet(7), Documentation/networking/packet_mmap.rst, pcap-filter(
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import time
-from pathlib import Path
 
 from lab.inside import bpf, lifecycle
+from lab.inside.arguments import Option, number, read_arguments
 from lab.inside.privileges import drop_capabilities
-from lab.inside.recording import Recording, write_capture
-from lab.inside.ring import BLOCK_TIMEOUT_MS, RING_BYTES, InterfaceUnusable, Ring, linktype_of
+from lab.inside.recording import Recording, frame
+from lab.inside.ring import BLOCK_TIMEOUT_MS, InterfaceUnusable, Ring, linktype_of, ring_bytes_for
 from lab.inside.spool import Spool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PROGRAM = "capture"
 EXIT_INVALID = 2
@@ -57,18 +64,27 @@ _PROGRESS_S = 0.5
 _WORST_PACKETS_PER_S = 500_000  # more than two processors pass through a veth pair
 _WORST_BYTES_PER_S = 2_000_000_000  # what large packets reach there
 _RECORD_OVERHEAD_BYTES = 96  # what the ring keeps beside the packet
+OPTIONS = [
+    Option("interface", "what to record, all into one file", repeat=True, required=True),
+    Option("filter", "pcap-filter(7); empty: every packet", default=""),
+    Option("snaplen", "bytes kept of each packet", read=number(1), default=DEFAULT_SNAPLEN),
+    Option("name", "the host, for the result", default=os.uname().nodename),
+    Option("ring-bytes", "memory for one interface's ring; else by the snaplen", read=number(1)),
+    Option("max-bytes", "cap on the file, and on disk used before it", read=number(1)),
+]
 _LOOK_SHORTEST_S, _LOOK_LONGEST_S = 0.005, 0.2
 _DRAIN_BOUND_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parse(arguments)
+    options = read_arguments(PROGRAM, "Record what interfaces send and receive.", OPTIONS, arguments)
+    snaplen, capture_filter = options["snaplen"], options["filter"]
+    by_lab = lifecycle.barriers_by_signal()
     signals = lifecycle.Signals()
-    out = lifecycle.out_folder()
     try:
-        recordings = [_arm(name, options, out / f"{PROGRAM}.{i}.spool") for i, name in enumerate(options.interface)]
+        recordings = [_arm(name, options, index, by_lab) for index, name in enumerate(options["interface"])]
     except (bpf.FilterInvalid, InterfaceUnusable) as error:
-        where = f"--filter {options.filter!r}" if isinstance(error, bpf.FilterInvalid) else "--interface"
+        where = f"--filter {capture_filter!r}" if isinstance(error, bpf.FilterInvalid) else "--interface"
         lifecycle.say(f"capture: {where}: {error}")
         return EXIT_INVALID
     except (OSError, RuntimeError) as error:
@@ -77,59 +93,42 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_MACHINE_LACKS
     drop_capabilities()
     armed = {r.interface: {"linktype": r.linktype, "ring_bytes": r.ring.ring_bytes} for r in recordings}
-    lifecycle.ready(PROGRAM, name=options.name, interfaces=armed, filter=options.filter, snaplen=options.snaplen)
+    lifecycle.ready(PROGRAM, name=options["name"], interfaces=armed, filter=capture_filter, snaplen=snaplen)
 
     armed_ns = time.process_time_ns()
-    _record(recordings, signals, options.snaplen)
+    _record(recordings, signals, snaplen)
     drained = _drain(recordings)
     recorded_ns = time.process_time_ns()
-    with open(out / "capture.pcapng", "wb", buffering=0) as file:
-        write_capture(file, recordings, snaplen=options.snaplen, capture_filter=options.filter, cap=options.max_bytes)
-    for recording in recordings:
-        recording.spool.close()
-        recording.ring.close()
+    if by_lab:
+        for recording in recordings:
+            recording.keep_blocks()
+        with open(lifecycle.out_path("capture.frame"), "wb", buffering=0) as file:
+            file.write(frame(recordings, snaplen, capture_filter))
+    else:
+        from lab.inside.pcapng_file import write_capture  # by hand only: see above
+
+        with open(lifecycle.out_path("capture.pcapng"), "wb", buffering=0) as file:
+            write_capture(file, recordings, snaplen, capture_filter, cap=options["max_bytes"])
     result = _result(recordings, options, drained)
     result["cpu_ns"] = {
         "arming": armed_ns,
         "recording": recorded_ns - armed_ns,
-        "converting": time.process_time_ns() - recorded_ns,
+        "keeping" if by_lab else "converting": time.process_time_ns() - recorded_ns,
     }
     result["usage"] = lifecycle.usage()
     lifecycle.write_result(PROGRAM, result)
     return 0
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="capture", description="Record what interfaces send and receive.")
-    parser.add_argument("--interface", action="append", required=True, help="repeat to record several into one file")
-    parser.add_argument("--filter", default="", help="pcap-filter(7); empty: every packet")
-    parser.add_argument("--snaplen", type=_positive, default=DEFAULT_SNAPLEN, help="bytes kept of each packet")
-    parser.add_argument("--name", default=os.uname().nodename, help="the host, for the result")
-    parser.add_argument("--ring-bytes", type=_positive, default=RING_BYTES, help="memory for one interface's ring")
-    parser.add_argument("--max-bytes", type=_positive, default=None, help="cap on the file, and on disk used before it")
-    return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be positive, got {value}")
-    return value
-
-
-def _arm(interface: str, options: argparse.Namespace, spool: Path) -> Recording:
+def _arm(interface: str, options: dict[str, Any], index: int, by_lab: bool) -> Recording:
     """Start recording on one interface: from here on every packet that the filter keeps is counted."""
     linktype = linktype_of(interface)
-    program = bpf.compile_filter(options.filter, options.snaplen, linktype)
-    ring = Ring(interface, program, ring_bytes=options.ring_bytes)
+    program = bpf.compile_filter(options["filter"], options["snaplen"], linktype)
+    ring = Ring(interface, program, ring_bytes=options["ring_bytes"] or ring_bytes_for(options["snaplen"]))
     start_ns = time.time_ns()
-    return Recording(
-        interface=interface,
-        linktype=linktype,
-        ring=ring,
-        spool=Spool(ring, spool, max_bytes=options.max_bytes),
-        start_ns=start_ns,
-    )
+    blocks = lifecycle.out_path(f"{PROGRAM}.{index}.blocks")
+    spool = Spool(ring, blocks, max_bytes=options["max_bytes"], stays=by_lab)
+    return Recording(interface=interface, linktype=linktype, ring=ring, spool=spool, start_ns=start_ns)
 
 
 def _record(recordings: list[Recording], signals: lifecycle.Signals, snaplen: int) -> None:
@@ -174,11 +173,11 @@ def _drain(recordings: list[Recording]) -> bool:
     return True
 
 
-def _result(recordings: list[Recording], options: argparse.Namespace, drained: bool) -> lifecycle.Event:
+def _result(recordings: list[Recording], options: dict[str, Any], drained: bool) -> lifecycle.Event:
     return {
-        "name": options.name,
-        "filter": options.filter,
-        "snaplen": options.snaplen,
+        "name": options["name"],
+        "filter": options["filter"],
+        "snaplen": options["snaplen"],
         "drained": drained,
         "truncated_by_cap": any(r.truncated for r in recordings),
         "interfaces": {
@@ -186,13 +185,12 @@ def _result(recordings: list[Recording], options: argparse.Namespace, drained: b
                 "received": r.ring.packets,
                 "dropped": r.ring.drops,
                 "written": r.written,
-                "bytes": r.written_bytes,
                 "first_ns": r.first_ns,
                 "last_ns": r.last_ns,
                 "start_ns": r.start_ns,
                 "end_ns": r.end_ns,
-                "snaplen": options.snaplen,
-                "filter": options.filter,
+                "snaplen": options["snaplen"],
+                "filter": options["filter"],
                 "truncated_by_cap": r.truncated,
                 "ring_bytes": r.ring.ring_bytes,
                 "spooled_bytes": r.spool.spooled_bytes,
@@ -204,4 +202,4 @@ def _result(recordings: list[Recording], options: argparse.Namespace, drained: b
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # the results are written and standard output has no buffer: nothing is left to tidy up

@@ -37,9 +37,12 @@ they have to be counted in the capture. TCP counters join IPv4 and IPv6, and all
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-Counters = dict[str, int]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Counters = dict[str, int]
 
 _DEV_COLUMNS = (
     *("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "rx_fifo", "rx_frame", "rx_compressed", "rx_multicast"),
@@ -123,16 +126,19 @@ _FILES = {
 }
 
 
-def read_counters(folder: Path = Path("/proc/self/net")) -> Counters:
+def read_counters(folder: str | Path = "/proc/self/net") -> Counters:
     """Everything above of this process's network stack; a file that the kernel lacks (no IPv6) adds nothing."""
     counters: Counters = {}
     for name, parse in _FILES.items():
         try:
-            text = (folder / name).read_text()
+            with open(f"{folder}/{name}") as file:
+                text = file.read()
         except FileNotFoundError:
             continue
         counters.update(parse(text))
-    counters.update(parse_stat(Path("/proc/stat").read_text(), 1_000_000_000 // os.sysconf("SC_CLK_TCK")))
+    with open("/proc/stat") as file:
+        stat = file.read()
+    counters.update(parse_stat(stat, 1_000_000_000 // os.sysconf("SC_CLK_TCK")))
     return counters
 
 

@@ -20,36 +20,37 @@ It sleeps between samples; a sample costs about a millisecond.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
-import signal
-import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, TextIO
 
 from lab.inside import counters, lifecycle, memory
+from lab.inside.arguments import Option, number, one_of, read_arguments
 from lab.inside.interfaces import read_interfaces
 from lab.inside.offloads import read_offloads, switch_offloads
 from lab.inside.privileges import drop_capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 PROGRAM = "host"
 EXIT_MACHINE_LACKS = 3
 _LOOPBACK = "lo"
 _INTERFACE_BOUND_S = 10.0
 
-_SYSCTLS = (
-    "net/core/*",
-    "net/ipv4/*",
-    "net/ipv4/conf/all/*",
-    "net/netfilter/nf_conntrack_max",
-    "kernel/pid_max",
-    "fs/nr_open",
-)
-"""Below /proc/sys. Those of net/ are this stack's own; the others the machine's."""
+_SYSCTLS = ("net/core", "net/ipv4", "net/ipv4/conf/all")
+"""Folders below /proc/sys whose files are this stack's settings."""
+_SYSCTLS_TOO = ("net/netfilter/nf_conntrack_max", "kernel/pid_max", "fs/nr_open")
+"""Single ones; the latter two are the machine's."""
+
+OPTIONS = [
+    Option("name", "the host, for the result", default=os.uname().nodename),
+    Option("offloads", "on or off: switch them; else leave them as they are", read=one_of("on", "off")),
+    Option("sample", "nanoseconds between samples", read=number(1_000_000), default=1_000_000_000),
+    Option("memory", "sample the machine's memory too", read=None),
+    Option("interface", "wait for it to be up before going on", repeat=True),
+]
 
 _LIMITS = ("NOFILE", "NPROC", "MEMLOCK", "AS", "STACK", "RTPRIO", "SIGPENDING")
 
@@ -60,20 +61,15 @@ class _Keeper:
     def __init__(self, file: TextIO, memory_file: TextIO | None) -> None:
         self._file = file
         self._memory = memory_file
-        self._asked = 0
         self._answered = 0
-        signal.signal(signal.SIGUSR1, self._ask)
         self.first = self.last = self.sample()
         self.sample_memory()
-
-    def _ask(self, _signal: int, _frame: object) -> None:
-        self._asked += 1
 
     def sample(self) -> counters.Counters:
         """Read the counters and append them to the file."""
         self.last = counters.read_counters()
         stamps = {"t_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-        self._file.write(json.dumps({**stamps, "counters": counters.nonzero(self.last)}, separators=(",", ":")) + "\n")
+        self._file.write(lifecycle.to_json({**stamps, "counters": counters.nonzero(self.last)}) + "\n")
         return self.last
 
     def sample_memory(self) -> None:
@@ -82,11 +78,11 @@ class _Keeper:
             return
         stack = {name: n for name, n in self.last.items() if name.startswith("sockstat.TCP.")}
         stamps = {"t_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-        self._memory.write(json.dumps({**stamps, **memory.read_memory(), "stack": stack}, separators=(",", ":")) + "\n")
+        self._memory.write(lifecycle.to_json({**stamps, **memory.read_memory(), "stack": stack}) + "\n")
 
-    def answer(self) -> None:
-        """Emit one `counters` event for each SIGUSR1 since the last time."""
-        while self._answered < self._asked:
+    def answer(self, asked: int) -> None:
+        """Emit one `counters` event for each of the `asked` SIGUSR1 that has had none."""
+        while self._answered < asked:
             self._answered += 1
             lifecycle.emit(
                 "counters",
@@ -97,29 +93,29 @@ class _Keeper:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parse(arguments)
+    options = read_arguments(PROGRAM, "Keep a host's network stack, and sample its counters.", OPTIONS, arguments)
     signals = lifecycle.Signals()
     try:
-        _await_interfaces(options.interface, signals)
-        if options.offloads is not None:
+        _await_interfaces(options["interface"], signals)
+        if options["offloads"] is not None:
             for interface in read_interfaces():
                 if interface != _LOOPBACK:
-                    switch_offloads(interface, on=options.offloads == "on")
+                    switch_offloads(interface, on=options["offloads"] == "on")
     except (TimeoutError, PermissionError) as error:
         lifecycle.say(f"host: {error}")
         return EXIT_MACHINE_LACKS
     drop_capabilities()
-    out = lifecycle.out_folder()
-    facts = {"name": options.name, **host_facts()}
-    (out / "host.json").write_text(json.dumps(facts, indent=1) + "\n")
-    with ExitStack() as files:
-        file = files.enter_context(open(out / "counters.jsonl", "w", buffering=1))
-        ledger = files.enter_context(open(out / "memory.jsonl", "w", buffering=1)) if options.memory else None
+    facts = {"name": options["name"], **host_facts()}
+    lifecycle.store_result(PROGRAM, facts)
+    ledger = open(lifecycle.out_path("memory.jsonl"), "w", buffering=1) if options["memory"] else None  # noqa: SIM115
+    with open(lifecycle.out_path("counters.jsonl"), "w", buffering=1) as file:
         keeper = _Keeper(file, ledger)
         lifecycle.ready(PROGRAM, **facts)
-        _keep(keeper, signals, options.sample / 1e9)
+        _keep(keeper, signals, options["sample"] / 1e9)
         keeper.sample()
         keeper.sample_memory()
+    if ledger is not None:
+        ledger.close()
     lifecycle.write_result(
         PROGRAM,
         {
@@ -131,19 +127,6 @@ def main(arguments: list[str] | None = None) -> int:
         },
     )
     return 0
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="host", description="Keep a host's network stack, and sample its counters.")
-    parser.add_argument("--name", default=os.uname().nodename)
-    parser.add_argument("--offloads", choices=("on", "off"), default=None, help="switch them; else leave as they are")
-    parser.add_argument("--sample", type=int, default=1_000_000_000, metavar="NS", help="time between samples")
-    parser.add_argument("--memory", action="store_true", help="sample the machine's memory too")
-    parser.add_argument("--interface", action="append", default=[], help="wait for it to be up before going on; repeat")
-    options = parser.parse_args(arguments)
-    if options.sample < 1_000_000:
-        parser.error(f"--sample: at least 1000000 ns, got {options.sample}")
-    return options
 
 
 def _await_interfaces(names: list[str], signals: lifecycle.Signals) -> None:
@@ -165,12 +148,12 @@ def _keep(keeper: _Keeper, signals: lifecycle.Signals, period_s: float) -> None:
     while not signals.stopping:
         signals.wait(max(0.0, due - time.monotonic()))
         _reap()
-        keeper.answer()
+        keeper.answer(signals.opened)
         if time.monotonic() >= due:
             keeper.sample()
             keeper.sample_memory()
             due = max(due + period_s, time.monotonic())
-    keeper.answer()
+    keeper.answer(signals.opened)
 
 
 def _reap() -> None:
@@ -185,6 +168,8 @@ def _reap() -> None:
 def host_facts() -> dict[str, Any]:
     """What this host is: interfaces (with offloads read back), sysctls, limits, kernel, processors, memory, cgroup."""
     machine = os.uname()
+    with open("/proc/self/cgroup") as file:
+        cgroup = file.read().strip()
     interfaces = read_interfaces()
     for name, interface in interfaces.items():
         interface["offloads"] = read_offloads(name)
@@ -195,24 +180,28 @@ def host_facts() -> dict[str, Any]:
         "kernel": f"{machine.sysname} {machine.release} {machine.machine}",
         "cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "cgroup": Path("/proc/self/cgroup").read_text().strip(),
+        "cgroup": cgroup,
     }
 
 
 def _sysctls() -> dict[str, str]:
     """The settings of this network stack by sysctl name; those this process may not read are left out."""
-    root = Path("/proc/sys")
+    names = [f"{folder}/{name}" for folder in _SYSCTLS for name in sorted(os.listdir(f"/proc/sys/{folder}"))]
     settings: dict[str, str] = {}
-    for pattern in _SYSCTLS:
-        for path in sorted(root.glob(pattern)):
-            if path.is_file() and os.access(path, os.R_OK):
-                try:
-                    text = path.read_text()
-                except OSError:  # readable by its mode, refused by its handler
-                    continue
-                settings[".".join(path.relative_to(root).parts)] = " ".join(text.split())
+    for name in (*names, *_SYSCTLS_TOO):
+        try:
+            descriptor = os.open(f"/proc/sys/{name}", os.O_RDONLY)
+        except OSError:  # absent here, or write-only
+            continue
+        try:
+            text = os.read(descriptor, 65536)
+        except OSError:  # a folder; or readable by its mode, refused by its handler
+            continue
+        finally:
+            os.close(descriptor)
+        settings[name.replace("/", ".")] = " ".join(text.decode().split())
     return settings
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # the results are written and standard output has no buffer: nothing is left to tidy up

@@ -5,11 +5,13 @@ Asked of the kernel through a netlink socket, since /sys may belong to another n
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import struct
-from collections.abc import Iterator
-from typing import Any
+from _socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_RAW, inet_ntop, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _NETLINK_ROUTE = 0
 _RTM_GETLINK, _RTM_GETADDR = 18, 22
@@ -45,13 +47,16 @@ def read_interfaces() -> dict[str, dict[str, Any]]:
         found = _attributes(body[_IFADDRMSG.size :])
         address = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS, b""))
         if len(address) in (4, 16) and index in names:
-            interfaces[names[index]]["addresses"].append(f"{ipaddress.ip_address(address)}/{prefix}")
+            interfaces[names[index]]["addresses"].append(
+                f"{inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)}/{prefix}"
+            )
     return interfaces
 
 
 def _dump(kind: int) -> Iterator[bytes]:
     """The bodies of all messages that answer a dump request."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as sock:
+    sock = socket(AF_NETLINK, SOCK_RAW, _NETLINK_ROUTE)
+    try:
         sock.bind((0, 0))
         sock.send(
             _HEADER.pack(_HEADER.size + _IFINFOMSG.size, kind, _NLM_F_REQUEST_DUMP, 1, 0) + bytes(_IFINFOMSG.size)
@@ -67,6 +72,8 @@ def _dump(kind: int) -> Iterator[bytes]:
                     raise OSError(number, f"rtnetlink refused request {kind}")
                 yield data[_HEADER.size : length]
                 data = data[length + 3 & ~3 :]
+    finally:
+        sock.close()
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:

@@ -11,8 +11,10 @@ watches it. /proc/slabinfo is readable by root alone: without it the sum (`Slab`
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEMINFO_NAMES = (
     *("MemTotal", "MemFree", "MemAvailable", "Cached", "AnonPages", "Slab", "SReclaimable", "SUnreclaim"),
@@ -47,9 +49,12 @@ def parse_slabinfo(text: str, *, page_bytes: int = _PAGE_BYTES) -> dict[str, lis
     return found
 
 
-def read_memory(proc: Path = Path("/proc")) -> dict[str, object]:
+def read_memory(proc: str | Path = "/proc") -> dict[str, object]:
     """Read both; `slab` is empty where this user may not."""
-    slab = {}
-    with suppress(PermissionError, FileNotFoundError):
-        slab = parse_slabinfo((proc / "slabinfo").read_text())
-    return {"meminfo": parse_meminfo((proc / "meminfo").read_text()), "slab": slab}
+    try:
+        with open(f"{proc}/slabinfo") as file:
+            slab = parse_slabinfo(file.read())
+    except (PermissionError, FileNotFoundError):
+        slab = {}
+    with open(f"{proc}/meminfo") as file:
+        return {"meminfo": parse_meminfo(file.read()), "slab": slab}

@@ -12,11 +12,12 @@ the list. The calls are the ethtool ioctls (linux/ethtool.h, linux/sockios.h); c
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
-import socket
 import struct
+from _socket import AF_INET, SOCK_DGRAM, socket
+
+from lab.inside.native import Memory
 
 _SIOCETHTOOL = 0x8946
 _GET_FLAGS, _SET_FLAGS = 0x25, 0x26
@@ -37,9 +38,12 @@ _IFREQ = struct.Struct("@16sP16x")  # interface's name, pointer to the command
 
 def read_offloads(interface: str) -> dict[str, bool]:
     """Which offloads are on, `lro` included; one that the interface does not know is off."""
-    with _asking() as sock:
+    sock = socket(AF_INET, SOCK_DGRAM)
+    try:
         states = {name: bool(_call(sock, interface, get)) for name, (get, _set) in _GET_AND_SET.items()}
         states["lro"] = bool(_call(sock, interface, _GET_FLAGS) & _FLAG_LRO)
+    finally:
+        sock.close()
     return states
 
 
@@ -51,26 +55,25 @@ def switch_offloads(interface: str, *, on: bool) -> dict[str, bool]:
 
     Raises: PermissionError without CAP_NET_ADMIN over the interface's namespace.
     """
-    with _asking() as sock:
+    sock = socket(AF_INET, SOCK_DGRAM)
+    try:
         for name in reversed(_GET_AND_SET) if on else _GET_AND_SET:
             _call(sock, interface, _GET_AND_SET[name][1], int(on))
         flags = _call(sock, interface, _GET_FLAGS)
         if not on and flags & _FLAG_LRO:
             _call(sock, interface, _SET_FLAGS, flags & ~_FLAG_LRO)
+    finally:
+        sock.close()
     return read_offloads(interface)
 
 
-def _asking() -> socket.socket:
-    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-
-def _call(sock: socket.socket, interface: str, command: int, data: int = 0) -> int:
+def _call(sock: socket, interface: str, command: int, data: int = 0) -> int:
     """One ethtool command; returns its data, 0 where the interface does not know the command."""
-    value = ctypes.create_string_buffer(_VALUE.pack(command, data), _VALUE.size)
+    value = Memory(_VALUE.pack(command, data))
     try:
-        fcntl.ioctl(sock, _SIOCETHTOOL, _IFREQ.pack(interface.encode(), ctypes.addressof(value)))
+        fcntl.ioctl(sock.fileno(), _SIOCETHTOOL, _IFREQ.pack(interface.encode(), value.address))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
             return 0
         raise
-    return int(_VALUE.unpack(value.raw)[1])
+    return int(_VALUE.unpack(value.read())[1])

@@ -19,7 +19,9 @@ ENHANCED_PACKET = 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _NANOSECONDS = 9  # if_tsresol: 10**-9 s
 
-Options = list[tuple[int, bytes]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Options = list[tuple[int, bytes]]
 
 
 def section_header(application: str) -> bytes:

@@ -7,9 +7,10 @@ started with, it goes on with none: a flaw in the code that touches other people
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
+
+from lab.inside.native import Library, Pointer, get_errno
 
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h: two 32-bit words a set
 _HEADER = struct.Struct("=Ii")  # version, pid (0: this thread)
@@ -21,7 +22,7 @@ def drop_capabilities() -> None:
 
     Raises: OSError where the kernel refuses, which capset(2) documents only for gaining, never for losing.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(_HEADER.pack(_CAPABILITY_VERSION_3, 0), _SETS.pack(0, 0, 0, 0, 0, 0)) != 0:
-        number = ctypes.get_errno()
+    capset = Library(None).function("capset", Pointer, Pointer)
+    if capset(_HEADER.pack(_CAPABILITY_VERSION_3, 0), _SETS.pack(0, 0, 0, 0, 0, 0)) != 0:
+        number = get_errno()
         raise OSError(number, f"capset: {os.strerror(number)}")

@@ -25,22 +25,27 @@ Documentation/networking/packet_mmap.rst.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import mmap
 import os
-import socket
 import struct
 import sys
-from collections.abc import Iterator
+from _socket import AF_INET, AF_PACKET, SO_ERROR, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET, if_nameindex, socket
 
 from lab.inside import bpf
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BLOCK_TIMEOUT_MS = 50
 BLOCK_BYTES = 1 << 18
-RING_BYTES = 32 << 20
-"""Holds more than a second of 100,000 snapped packets a second, should this process not get the processor."""
+SNAPPED_RING_BYTES, WHOLE_RING_BYTES = 8 << 20, 64 << 20
+"""Memory where packets are cut at `SNAPPED_BYTES` or less, and where they are not. The first holds half a second of
+100,000 packets a second cut at 128, should this process not get the processor, and is there at once: the kernel needs
+a millisecond for 8 MiB."""
+SNAPPED_BYTES = 512
 
 SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 SOL_PACKET = 263
@@ -70,6 +75,11 @@ _LINKTYPE_OF_HARDWARE = {
 _LOOPBACK_HARDWARE = 772
 
 
+def ring_bytes_for(snaplen: int) -> int:
+    """Memory for the ring of one interface whose packets are cut at `snaplen`, unless told otherwise."""
+    return SNAPPED_RING_BYTES if snaplen <= SNAPPED_BYTES else WHOLE_RING_BYTES
+
+
 class InterfaceUnusable(Exception):
     """The interface is not there, or bears packets whose link type this recorder does not know."""
 
@@ -81,14 +91,16 @@ def linktype_of(interface: str) -> int:
 
 def _hardware_type(interface: str) -> int:
     """The ARPHRD_ number; asked of the socket layer, since /sys may show another namespace's interfaces."""
-    request = ctypes.create_string_buffer(interface.encode()[:15], 40)  # struct ifreq
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
-            fcntl.ioctl(asking, SIOCGIFHWADDR, request)
-        except OSError as error:
-            names = ", ".join(name for _index, name in socket.if_nameindex())
-            raise InterfaceUnusable(f"interface {interface}: {error.strerror}; there are: {names}") from error
-    hardware = int.from_bytes(request.raw[16:18], sys.byteorder)
+    request = bytearray(interface.encode()[:15].ljust(40, b"\0"))  # struct ifreq
+    asking = socket(AF_INET, SOCK_DGRAM)
+    try:
+        fcntl.ioctl(asking.fileno(), SIOCGIFHWADDR, request)
+    except OSError as error:
+        names = ", ".join(name for _index, name in if_nameindex())
+        raise InterfaceUnusable(f"interface {interface}: {error.strerror}; there are: {names}") from error
+    finally:
+        asking.close()
+    hardware = int.from_bytes(request[16:18], sys.byteorder)
     if hardware not in _LINKTYPE_OF_HARDWARE:
         raise InterfaceUnusable(f"interface {interface}: hardware type {hardware} (linux/if_arp.h) cannot be recorded")
     return hardware
@@ -97,7 +109,7 @@ def _hardware_type(interface: str) -> int:
 class Ring:
     """An armed recorder on one interface: from the end of the constructor on, every kept packet is in the ring."""
 
-    def __init__(self, interface: str, program: list[bpf.Instruction], *, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(self, interface: str, program: list[bpf.Instruction], *, ring_bytes: int) -> None:
         """Open, size, filter and arm.
 
         Raises: InterfaceUnusable; PermissionError without CAP_NET_RAW; OSError(ENOMEM) for a ring that does not fit.
@@ -109,7 +121,7 @@ class Ring:
         self.drops = 0
         """Packets for which no block was free; as of the last `count()`."""
         self._taken_packets = 0
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket = socket(AF_PACKET, SOCK_RAW, 0)
         try:
             self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
             self.block_bytes, self._blocks = _layout(ring_bytes)
@@ -183,7 +195,7 @@ class Ring:
 
     def take_error(self) -> str | None:
         """What went wrong meanwhile (ENETDOWN: the interface went down or away); None if nothing did."""
-        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        number = self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         return os.strerror(number) if number else None
 
     def close(self) -> None:

@@ -216,8 +216,9 @@ class Capture(Part):
     """pcap-filter(7), e.g. `tcp port 9000`; default: everything."""
     snaplen: Bytes = 262_144
     """Bytes kept of each packet."""
-    ring: Bytes = 64 << 20
-    """Kernel memory between the network and the disk."""
+    ring: Bytes | None = None
+    """Kernel memory between the network and the disk; by default 8 MiB where packets are cut at 512 bytes or less, and
+    64 MiB where they are not."""
     max_size: Bytes = 8 << 30
     """The file ends here; what came later is lost, and said so."""
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.errors import MachineLacks
+from lab.inside.ring import ring_bytes_for
 from lab.scenario.check import port_range
 from lab.scenario.schema import Scenario
 from lab.topology import Facts, Program
@@ -91,7 +92,7 @@ def check_capacity(scenario: Scenario, facts: Facts, programs: tuple[Program, ..
             hint="raise kernel.pid_max and the user's limit (ulimit -u), or RLIMIT_NOFILE so that fewer workers do",
         )
     arithmetic.append(f"processes: {processes:,} of {facts.pids_max:,}")
-    rings = sum(capture.ring for capture in scenario.capture)
+    rings = sum(capture.ring or ring_bytes_for(capture.snaplen) for capture in scenario.capture)
     fixed = processes * PROCESS_BYTES + rings
     needed = fleet.connections * PAIR_BYTES + fixed
     arithmetic.append(

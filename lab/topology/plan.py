@@ -152,7 +152,8 @@ def _captures(scenario: Scenario, hosts: dict[str, Host]) -> Iterator[Program]:
                 arguments=(
                     *interfaces,
                     *("--filter", capture.filter, "--snaplen", str(capture.snaplen), "--name", name),
-                    *("--ring-bytes", str(capture.ring), "--max-bytes", str(capture.max_size)),
+                    *(("--ring-bytes", str(capture.ring)) if capture.ring is not None else ()),
+                    *("--max-bytes", str(capture.max_size)),
                 ),
                 image="capture",
                 capabilities=("NET_RAW",),

@@ -78,7 +78,7 @@ class Host:
 class Program:
     """A program of lab.inside running in a host: its events, its stop, its results."""
 
-    def __init__(self, host: Host, out: Path, module: str, *arguments: str) -> None:
+    def __init__(self, host: Host, out: Path, module: str, *arguments: str, **environment: str) -> None:
         out.mkdir(exist_ok=True)
         self.out = out
         self.process = subprocess.Popen(
@@ -86,7 +86,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=_PROJECT,
-            env={**os.environ, "LAB_OUT": str(out)},
+            env={**os.environ, "LAB_OUT": str(out), **environment},
         )
 
     def await_event(self, name: str) -> dict[str, Any]:
