@@ -154,8 +154,8 @@ class Signals:
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Sleep until a signal arrives, or `timeout_s` has passed."""
-        select.select([self.wakeup_fd], [], [], timeout_s)
-        self.clear_wakeup()
+        if select.select([self.wakeup_fd], [], [], timeout_s)[0]:
+            self.clear_wakeup()
 
 
 def raise_descriptor_limit() -> int:
