@@ -11,6 +11,7 @@ Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng. The writer stands in 
 from __future__ import annotations
 
 import gzip
+import struct
 import zlib
 from collections import deque
 from collections.abc import Iterator
@@ -216,8 +217,8 @@ class CaptureReader:
         """Take in the 24 bytes at the head of a pcap."""
         if self._stop < 24:
             raise self._broken(f"the file is cut in its header, got {self._stop} bytes; a pcap's header has 24", 0)
-        snaplen = int(records.load32(self._buffer, 16, big_endian))
-        linktype = int(records.load32(self._buffer, 20, big_endian)) & 0x03FF_FFFF  # above: frame check sequence bits
+        snaplen, linktype = struct.unpack(">II" if big_endian else "<II", self._buffer[16:24])
+        linktype &= 0x03FF_FFFF  # above: frame check sequence bits
         self._add(Interface(linktype=linktype, snaplen=snaplen))
         self._start = 24
 

@@ -31,7 +31,7 @@ def _digest() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for source in sorted(HERE.glob("*.py")):
         text = source.read_bytes()
-        if b"\n@kernel\n" in text or source.name in ("compiled.py", "state.py", "words.py"):
+        if b"\n@kernel\n" in text or b"\n@inlined\n" in text or source.name in ("compiled.py", "state.py", "words.py"):
             digest.update(text)
     return digest.hexdigest()[:16]
 
@@ -81,4 +81,13 @@ def kernel(function: Function) -> Function:
         compiled: Function = compile_by(cache=FOLDER is not None, nogil=True, forceinline=True, _nrt=False)(function)
     finally:
         settings.CACHE_DIR = before
+    return compiled
+
+
+def inlined(function: Function) -> Function:
+    """Compile `function` as a part of the kernels that call it: into each of them, with no entry for Python."""
+    compile_by: Any = numba.njit
+    compiled: Function = compile_by(
+        nogil=True, forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
     return compiled

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined, kernel
 from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
@@ -74,7 +74,7 @@ def follow(buffer, packets, first, index, count, works, state):
         follow_segment(buffer, state, packet, at, stop, segment)
 
 
-@kernel
+@inlined
 def is_capture_duplicate(state, packet, work):
     """Whether the same packet (bytes, nonzero IP identification) came at most a millisecond ago: an artefact."""
     digest = work.digest
@@ -98,7 +98,7 @@ def is_capture_duplicate(state, packet, work):
     return False
 
 
-@kernel
+@inlined
 def follow_fragment(state, packet, work):
     """Remember a first fragment's ports and numbers, and give them to the later fragments of its datagram.
 
@@ -136,7 +136,7 @@ def follow_fragment(state, packet, work):
         packet.flags = known.flags & ~SYN
 
 
-@kernel
+@inlined
 def incarnation_of(state, pair_row, from_high, segment):
     """The connection that a segment belongs to; a new one is opened where its numbers say so."""
     pair = state.pairs[pair_row]
@@ -163,20 +163,20 @@ def incarnation_of(state, pair_row, from_high, segment):
     return live
 
 
-@kernel
+@inlined
 def precedes(isn, side):
     """Whether a SYN with this ISN stands right before what was seen of the side's stream."""
     return within(np.int64(side.base), isn, advanced(isn, REORDERED_WITHIN))
 
 
-@kernel
+@inlined
 def is_over(connection, me, peer):
     """Whether a connection has ended, by reset or by both FINs."""
     reset = connection.rst_kind != NONE and connection.rst_kind != OUT_OF_WINDOW
     return reset or (me.has_fin and peer.has_fin)
 
 
-@kernel
+@inlined
 def syn_opens(connection, me, peer, segment):
     """Whether a SYN without ACK opens a new incarnation."""
     if me.has_isn:
@@ -192,7 +192,7 @@ def syn_opens(connection, me, peer, segment):
     return not answered
 
 
-@kernel
+@inlined
 def syn_ack_opens(connection, me, peer, segment):
     """Whether a SYN-ACK opens a new incarnation, whose SYN was not seen or stands later in the file."""
     if me.has_isn and segment.seq == me.isn:
@@ -207,7 +207,7 @@ def syn_ack_opens(connection, me, peer, segment):
     return peer.seen and not within(np.int64(peer.base), segment.ack, advanced(segment.ack, REORDERED_WITHIN))
 
 
-@kernel
+@inlined
 def fits(me, peer, segment):
     """Whether a segment without SYN may belong to these two streams, by its numbers."""
     if me.seen and abs(distance(segment.seq, me.end)) > NEAR:
@@ -215,7 +215,7 @@ def fits(me, peer, segment):
     return not (segment.flags & ACK and peer.seen and abs(distance(segment.ack, peer.end)) > NEAR)
 
 
-@kernel
+@inlined
 def open_connection(state, pair_row, from_high, segment):
     """Start an incarnation; its originator sent the SYN, or received the SYN-ACK, or else sent first."""
     pair = state.pairs[pair_row]
@@ -242,7 +242,7 @@ def open_connection(state, pair_row, from_high, segment):
     return number
 
 
-@kernel
+@inlined
 def follow_segment(buffer, state, packet, at, stop, segment):
     """Take one TCP segment into its connection."""
     from_high = 1 - np.int64(packet.source_is_low)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 from lab.analysis.endpoints import find_pair
 from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.state import FLOWS
@@ -22,7 +22,7 @@ ERRORS_IPV4 = (3, 4, 11, 12)
 LAST_ERROR_IPV6 = 4
 
 
-@kernel
+@inlined
 def follow_flow(state, packet, index, fragment_offset):
     """Count a packet of a flow; the first one opens it."""
     pair = state.pairs[packet.pair]
@@ -57,7 +57,7 @@ def follow_flow(state, packet, index, fragment_offset):
     packet.conversation = -2 - pair.live
 
 
-@kernel
+@inlined
 def is_icmp_error(packet):
     """Whether the packet is an ICMP message that reports an error."""
     kind = packet.source_port
@@ -66,7 +66,7 @@ def is_icmp_error(packet):
     return packet.protocol == ICMP6 and 1 <= kind <= LAST_ERROR_IPV6
 
 
-@kernel
+@inlined
 def follow_icmp_error(buffer, state, packet, index, at, stop, vantage):
     """Join an ICMP error (header at `at`) to the connection or flow it quotes; False if that is not known."""
     quoted = at + 8

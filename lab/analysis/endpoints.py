@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined, kernel
 from lab.analysis.packet_records import big16, mixed
 from lab.analysis.state import ADDRESSES, PAIRS, State
 from lab.analysis.words import ICMP, ICMP6
@@ -20,14 +20,14 @@ ECHO_REPLY, ECHO, TIMESTAMP, TIMESTAMP_REPLY, MASK, MASK_REPLY = 0, 8, 13, 14, 1
 ECHO6, ECHO6_REPLY = 128, 129
 
 
-@kernel
+@inlined
 def pair_hash(low_high, low_low, high_high, high_low, ports, protocol_and_vantage):
     """One number for both endpoints, the protocol and the vantage."""
     hashed = mixed(low_low ^ (low_high * np.uint64(0xFF51AFD7ED558CCD)), high_low)
     return mixed(hashed ^ high_high, (np.uint64(ports) << np.uint64(32)) ^ np.uint64(protocol_and_vantage))
 
 
-@kernel
+@inlined
 def source_is_lower(source_high, source_low, source_port, destination_high, destination_low, destination_port):
     """The order of the two endpoints of a pair: by address, then by port."""
     if source_high != destination_high:
@@ -58,7 +58,7 @@ def address_row(state, high, low, ip_version):
     return row
 
 
-@kernel
+@inlined
 def find_pair(state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_version, vantage, create):
     """The row of the pair of endpoints a (source) and b; with `create` a new one if it was never seen, otherwise -1.
 
@@ -149,7 +149,7 @@ def resolve(buffer, packets, first, count, works, state):
         packet.source_is_low = is_low
 
 
-@kernel
+@inlined
 def conversation_port(buffer, at, icmp_type):
     """What tells ICMP exchanges between two addresses apart: the identifier of questions and answers, else the type."""
     if at >= 0 and icmp_type in (

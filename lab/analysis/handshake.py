@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 from lab.analysis.segment import after_syn
 from lab.analysis.sequence import advanced, distance, within
 from lab.analysis.words import (
@@ -48,13 +48,13 @@ from lab.analysis.words import (
 )
 
 
-@kernel
+@inlined
 def acknowledges_syn(ack, side):
     """Whether a SYN-ACK with this number answers the side's SYN: ISN + 1, or with the data of the SYN on top."""
     return ack == advanced(side.isn, 1) or (side.syn_payload > 0 and ack == after_syn(side))
 
 
-@kernel
+@inlined
 def check_syn_ack(me, peer):
     """Decide about my SYN-ACK once the other's SYN is known, whichever came first in the file."""
     if me.syn_acks and peer.syns and not me.syn_ack_valid:
@@ -65,7 +65,7 @@ def check_syn_ack(me, peer):
             me.bad_acks += 1
 
 
-@kernel
+@inlined
 def note_handshake(connection, me, peer, segment):
     """Take one segment of `me` into the facts of the handshake, and see whether it is complete by it.
 
@@ -105,7 +105,7 @@ def note_handshake(connection, me, peer, segment):
     settle(connection, me, peer, segment.t_ns)
 
 
-@kernel
+@inlined
 def note_ack(me, peer, seq, ack, t_ns):
     """Judge an acknowledgement without SYN when both ISNs are known."""
     sent_end = np.int64(me.end)
@@ -118,7 +118,7 @@ def note_ack(me, peer, seq, ack, t_ns):
         me.bad_acks += 1
 
 
-@kernel
+@inlined
 def check_early(connection, me, peer):
     """Judge my acknowledgement that stood in the file before the SYN it answers."""
     if me.has_early and me.has_isn and peer.has_isn and not me.acked_syn_plainly:
@@ -130,7 +130,7 @@ def check_early(connection, me, peer):
             connection.reordered = 1
 
 
-@kernel
+@inlined
 def settle(connection, me, peer, t_ns):
     """See whether the facts make a complete handshake."""
     three_way = (me.syns and peer.syn_ack_valid and me.acked_syn_plainly) or (
@@ -142,7 +142,7 @@ def settle(connection, me, peer, t_ns):
         connection.opened_t = t_ns
 
 
-@kernel
+@inlined
 def variant(connection, orig, resp):
     """How a complete handshake went."""
     if not connection.opened:
@@ -154,7 +154,7 @@ def variant(connection, orig, resp):
     return THREE_WAY
 
 
-@kernel
+@inlined
 def reason(connection, orig, resp):
     """Why a handshake is not complete: the first of these that holds."""
     if orig.syns == 0 and resp.syn_acks == 0 and orig.syn_acks == 0:
@@ -180,7 +180,7 @@ def reason(connection, orig, resp):
     return BAD_ACK  # what came back answers nothing: a RST with a wrong number, or an ACK of another connection
 
 
-@kernel
+@inlined
 def judge_handshake(connection, orig, resp, evidence_lost):
     """Say (handshake, reason, variant). Where evidence was lost, a reason that claims an absence makes it unknown."""
     if connection.opened:

@@ -11,7 +11,7 @@ SYN-ACK and then the responder's RST, no SYN seen; SH, SHR the same with FIN; OT
 
 from __future__ import annotations
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 from lab.analysis.state import HISTORY_LETTERS
 from lab.analysis.words import (
     ACK,
@@ -43,7 +43,7 @@ LETTER_S, LETTER_H, LETTER_A, LETTER_D, LETTER_F, LETTER_R, LETTER_T, LETTER_G, 
 FROM_HIGH = 0x80
 
 
-@kernel
+@inlined
 def write_letter(connection, from_high, letter):
     """Append a letter; which case it gets is decided at the end, when the originator is certain."""
     if connection.history_length < HISTORY_LETTERS:
@@ -51,7 +51,7 @@ def write_letter(connection, from_high, letter):
         connection.history_length += 1
 
 
-@kernel
+@inlined
 def write_once(connection, side, from_high, letter):
     """Append a letter unless this side has it already."""
     if not side.letters >> letter & 1:
@@ -59,7 +59,7 @@ def write_once(connection, side, from_high, letter):
         write_letter(connection, from_high, letter)
 
 
-@kernel
+@inlined
 def write_at_powers_of_ten(connection, from_high, letter, times):
     """Append a letter for an event that came the `times`-th time if that is 1, 10, 100, ..."""
     while times >= 10 and times % 10 == 0:
@@ -68,7 +68,7 @@ def write_at_powers_of_ten(connection, from_high, letter, times):
         write_letter(connection, from_high, letter)
 
 
-@kernel
+@inlined
 def note_flags(connection, side, from_high, flags, payload):
     """Write the letters that a segment's flags and length stand for."""
     if flags & SYN:
@@ -85,7 +85,7 @@ def note_flags(connection, side, from_high, flags, payload):
         write_once(connection, side, from_high, LETTER_A)
 
 
-@kernel
+@inlined
 def judge_conn_state(connection, orig, resp):
     """Zeek's `conn_state` of a connection with its two sides."""
     reset_by = NONE

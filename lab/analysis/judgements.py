@@ -8,48 +8,146 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.columns import NO_ROW, NOT_KNOWN
-from lab.analysis.compiled import kernel
+from lab.analysis.columns import (
+    ACK_NUMBER,
+    ACK_RTT_NS,
+    CAPTURE,
+    CAPTURE_DUPLICATES,
+    CAPTURED,
+    CLOSER,
+    CONN_STATE,
+    CONNECTION,
+    DESTINATION_ADDRESS,
+    DESTINATION_PORT,
+    DIRECTION,
+    DURATION_NS,
+    EVIDENCE_LOST,
+    FAST_OPEN_OPTION,
+    FIRST_PACKET,
+    FLAGS,
+    FLOW,
+    HANDSHAKE,
+    HAS_RELATIVE_ACK,
+    HAS_RELATIVE_SEQ,
+    ICMP_CODE,
+    ICMP_ERRORS,
+    ICMP_TYPE,
+    INTERFACE,
+    IP_ID,
+    IP_VERSION,
+    LAST_PACKET,
+    MARKS,
+    NO_ROW,
+    NOT_KNOWN,
+    ORIG_ADDRESS,
+    ORIG_PORT,
+    ORIGINAL,
+    PAYLOAD,
+    PREVIOUS,
+    PROTOCOL,
+    REASON,
+    RELATIVE_ACK,
+    RELATIVE_SEQ,
+    REORDERED,
+    RESET,
+    RESET_BY,
+    RESET_NS,
+    RESP_ADDRESS,
+    RESP_PORT,
+    RETRANSMISSION_KIND,
+    SACK,
+    SACK_BLOCKS,
+    SEGMENT_CLASS,
+    SEQ,
+    SIDE_BYTES,
+    SIDE_DUPLICATE_ACKS,
+    SIDE_FAST,
+    SIDE_FINS,
+    SIDE_ISN,
+    SIDE_KEEP_ALIVES,
+    SIDE_MISSING_BYTES,
+    SIDE_MSS,
+    SIDE_NEW,
+    SIDE_OUT_OF_ORDER,
+    SIDE_PACKETS,
+    SIDE_PARTIAL,
+    SIDE_PROBES,
+    SIDE_PURE_ACKS,
+    SIDE_RESETS,
+    SIDE_RETRANSMISSIONS,
+    SIDE_RETRANSMITTED_BYTES,
+    SIDE_RTT_MEAN_NS,
+    SIDE_RTT_MIN_NS,
+    SIDE_RTT_SAMPLES,
+    SIDE_SACK,
+    SIDE_SPURIOUS,
+    SIDE_SUPER_SEGMENTS,
+    SIDE_TIMEOUT,
+    SIDE_TIMESTAMPS,
+    SIDE_WSCALE,
+    SIDE_ZERO_WINDOWS,
+    SOURCE_ADDRESS,
+    SOURCE_PORT,
+    START_NS,
+    SYN_ACK_RTT_NS,
+    SYN_ACKS,
+    SYNS,
+    T_NS,
+    TEARDOWN,
+    TIME_WAIT,
+    TIMESTAMP_ECHO,
+    TIMESTAMP_VALUE,
+    TIMESTAMPS,
+    TTL,
+    VARIANT,
+    VERSION,
+    VLAN,
+    WINDOW,
+    WINDOW_SCALING,
+)  # fmt: skip
+from lab.analysis.compiled import inlined, kernel
 from lab.analysis.handshake import judge_handshake
 from lab.analysis.history import FROM_HIGH, judge_conn_state
+from lab.analysis.sequence import advanced
 from lab.analysis.streams import missing_bytes
 from lab.analysis.teardown import judge_teardown
-from lab.analysis.words import SYN, TCP
+from lab.analysis.words import ACK, SYN, TCP
 
 CASE_BIT = 0x20
 LETTER_BYTES = np.frombuffer(b"shadfrtgwqi", np.uint8)
 
 
-@kernel
+@inlined
 def write_side(out, place, side, missing):
     """Write one side's counts to its place."""
-    out.packets[place] = side.packets
-    out.bytes[place] = side.bytes
-    out.missing_bytes[place] = missing
-    out.isn[place] = np.int64(side.isn) if side.has_isn else NOT_KNOWN
-    out.mss[place] = np.int64(side.mss) if side.mss else -1
-    out.wscale[place] = side.window_scale
-    out.sack[place] = side.sack_permitted
-    out.timestamps[place] = side.timestamps
-    out.new[place] = side.new
-    out.retransmissions[place] = side.retransmissions
-    out.partial[place] = side.partial
-    out.fast[place] = side.fast
-    out.timeout[place] = side.retransmissions - side.fast
-    out.spurious[place] = side.spurious
-    out.retransmitted_bytes[place] = side.retransmitted_bytes
-    out.out_of_order[place] = side.out_of_order
-    out.keep_alives[place] = side.keep_alives
-    out.probes[place] = side.probes
-    out.duplicate_acks[place] = side.duplicate_acks
-    out.zero_windows[place] = side.zero_windows
-    out.super_segments[place] = side.super_segments
-    out.pure_acks[place] = side.pure_acks
-    out.fins[place] = side.fins
-    out.resets[place] = side.resets
-    out.rtt_samples[place] = side.rtt_samples
-    out.rtt_min_ns[place] = side.rtt_min if side.rtt_samples else NOT_KNOWN
-    out.rtt_mean_ns[place] = side.rtt_sum // np.int64(side.rtt_samples) if side.rtt_samples else NOT_KNOWN
+    unsigned = out.u32
+    unsigned[SIDE_PACKETS, place] = side.packets
+    unsigned[SIDE_NEW, place] = side.new
+    unsigned[SIDE_RETRANSMISSIONS, place] = side.retransmissions
+    unsigned[SIDE_PARTIAL, place] = side.partial
+    unsigned[SIDE_FAST, place] = side.fast
+    unsigned[SIDE_TIMEOUT, place] = side.retransmissions - side.fast
+    unsigned[SIDE_SPURIOUS, place] = side.spurious
+    unsigned[SIDE_RETRANSMITTED_BYTES, place] = side.retransmitted_bytes
+    unsigned[SIDE_OUT_OF_ORDER, place] = side.out_of_order
+    unsigned[SIDE_KEEP_ALIVES, place] = side.keep_alives
+    unsigned[SIDE_PROBES, place] = side.probes
+    unsigned[SIDE_DUPLICATE_ACKS, place] = side.duplicate_acks
+    unsigned[SIDE_ZERO_WINDOWS, place] = side.zero_windows
+    unsigned[SIDE_SUPER_SEGMENTS, place] = side.super_segments
+    unsigned[SIDE_PURE_ACKS, place] = side.pure_acks
+    unsigned[SIDE_FINS, place] = side.fins
+    unsigned[SIDE_RESETS, place] = side.resets
+    unsigned[SIDE_RTT_SAMPLES, place] = side.rtt_samples
+    out.i64[SIDE_BYTES, place] = side.bytes
+    out.i64[SIDE_MISSING_BYTES, place] = missing
+    out.i64[SIDE_ISN, place] = np.int64(side.isn) if side.has_isn else NOT_KNOWN
+    out.i64[SIDE_RTT_MIN_NS, place] = side.rtt_min if side.rtt_samples else NOT_KNOWN
+    out.i64[SIDE_RTT_MEAN_NS, place] = side.rtt_sum // np.int64(side.rtt_samples) if side.rtt_samples else NOT_KNOWN
+    out.i32[SIDE_MSS, place] = np.int64(side.mss) if side.mss else -1
+    out.i32[SIDE_WSCALE, place] = side.window_scale
+    out.u8[SIDE_SACK, place] = side.sack_permitted
+    out.u8[SIDE_TIMESTAMPS, place] = side.timestamps
 
 
 @kernel
@@ -58,49 +156,51 @@ def judge_connections(state, first, count, lossy, out, sides_out):
 
     Each place i of `out` is connection first + i; its sides are places i and count + i of `sides_out`.
     """
+    long, unsigned, code = out.i64, out.u32, out.u8
     for i in range(count):
         number = first + i
         connection = state.connections[number]
         pair = state.pairs[connection.pair]
         orig, resp = state.sides[2 * number + connection.orig], state.sides[2 * number + 1 - connection.orig]
-        out.orig_address[i] = pair.high_address if connection.orig else pair.low_address
-        out.resp_address[i] = pair.low_address if connection.orig else pair.high_address
-        out.orig_port[i] = pair.high_port if connection.orig else pair.low_port
-        out.resp_port[i] = pair.low_port if connection.orig else pair.high_port
-        out.ip_version[i] = pair.ip_version
+        unsigned[ORIG_ADDRESS, i] = pair.high_address if connection.orig else pair.low_address
+        unsigned[RESP_ADDRESS, i] = pair.low_address if connection.orig else pair.high_address
+        out.u16[ORIG_PORT, i] = pair.high_port if connection.orig else pair.low_port
+        out.u16[RESP_PORT, i] = pair.low_port if connection.orig else pair.high_port
+        code[IP_VERSION, i] = pair.ip_version
         capture = pair.vantage >> 16
-        out.capture[i] = capture
-        out.start_ns[i] = connection.first_t
-        out.duration_ns[i] = connection.last_t - connection.first_t
+        out.u16[CAPTURE, i] = capture
+        long[START_NS, i] = connection.first_t
+        long[DURATION_NS, i] = connection.last_t - connection.first_t
 
         orig_missing, resp_missing = missing_bytes(state, orig, resp), missing_bytes(state, resp, orig)
         evidence_lost = lossy[capture] or (orig_missing > 0) or (resp_missing > 0)
-        out.evidence_lost[i] = evidence_lost
-        out.handshake[i], out.reason[i], out.variant[i] = judge_handshake(connection, orig, resp, evidence_lost)
+        code[EVIDENCE_LOST, i] = evidence_lost
+        code[HANDSHAKE, i], code[REASON, i], code[VARIANT, i] = judge_handshake(connection, orig, resp, evidence_lost)
         teardown, closer, time_wait = judge_teardown(connection, orig, resp, evidence_lost)
-        out.teardown[i], out.closer[i], out.time_wait[i] = teardown, closer, time_wait
-        out.reordered[i] = connection.reordered
-        out.reset[i] = connection.rst_kind
-        out.reset_by[i] = 0 if not connection.rst_kind else (1 if connection.rst_side == connection.orig else 2)
-        out.reset_ns[i] = connection.rst_t if connection.rst_kind else NOT_KNOWN
-        out.conn_state[i] = judge_conn_state(connection, orig, resp)
+        code[TEARDOWN, i], code[CLOSER, i], code[TIME_WAIT, i] = teardown, closer, time_wait
+        code[REORDERED, i] = connection.reordered
+        code[RESET, i] = connection.rst_kind
+        code[RESET_BY, i] = 0 if not connection.rst_kind else (1 if connection.rst_side == connection.orig else 2)
+        long[RESET_NS, i] = connection.rst_t if connection.rst_kind else NOT_KNOWN
+        code[CONN_STATE, i] = judge_conn_state(connection, orig, resp)
 
-        out.syns[i] = orig.syns + resp.syns
-        out.syn_acks[i] = orig.syn_acks + resp.syn_acks
+        unsigned[SYNS, i] = orig.syns + resp.syns
+        unsigned[SYN_ACKS, i] = orig.syn_acks + resp.syn_acks
         answered = orig.syns and resp.syn_ack_valid
-        out.syn_ack_rtt_ns[i] = resp.syn_ack_t - orig.syn_t if answered else NOT_KNOWN
-        out.ack_rtt_ns[i] = orig.ack_t - resp.syn_ack_t if answered and connection.opened and orig.ack_t else NOT_KNOWN
-        out.scaled[i] = orig.window_scale >= 0 and resp.window_scale >= 0
-        out.sack[i] = orig.sack_permitted and resp.sack_permitted
-        out.timestamps[i] = orig.timestamps and resp.timestamps
-        out.fast_open_cookie[i] = orig.cookie or resp.cookie
-        out.capture_duplicates[i] = connection.capture_duplicates
-        out.icmp_errors[i] = connection.icmp_errors
-        out.icmp_type[i] = connection.icmp_type if connection.icmp_errors else -1
-        out.icmp_code[i] = connection.icmp_code if connection.icmp_errors else -1
-        out.first_packet[i] = connection.first_packet
-        out.last_packet[i] = connection.last_packet
-        out.previous[i] = connection.previous
+        acknowledged = answered and connection.opened and orig.ack_t
+        long[SYN_ACK_RTT_NS, i] = resp.syn_ack_t - orig.syn_t if answered else NOT_KNOWN
+        long[ACK_RTT_NS, i] = orig.ack_t - resp.syn_ack_t if acknowledged else NOT_KNOWN
+        code[WINDOW_SCALING, i] = orig.window_scale >= 0 and resp.window_scale >= 0
+        code[SACK, i] = orig.sack_permitted and resp.sack_permitted
+        code[TIMESTAMPS, i] = orig.timestamps and resp.timestamps
+        code[FAST_OPEN_OPTION, i] = orig.cookie or resp.cookie
+        unsigned[CAPTURE_DUPLICATES, i] = connection.capture_duplicates
+        unsigned[ICMP_ERRORS, i] = connection.icmp_errors
+        out.i32[ICMP_TYPE, i] = connection.icmp_type if connection.icmp_errors else -1
+        out.i32[ICMP_CODE, i] = connection.icmp_code if connection.icmp_errors else -1
+        long[FIRST_PACKET, i] = connection.first_packet
+        long[LAST_PACKET, i] = connection.last_packet
+        out.i32[PREVIOUS, i] = connection.previous
         write_side(sides_out, i, orig, orig_missing)
         write_side(sides_out, count + i, resp, resp_missing)
 
@@ -145,68 +245,71 @@ def write_histories(state, first, count, slots, texts, lengths, text, out):
     return distinct
 
 
-@kernel
+@inlined
 def relative(number, side):
     """A sequence number counted from the side's ISN (SYN = 0); or from the first number seen (= 1) where no SYN was."""
-    return (np.int64(number) - np.int64(side.isn)) if side.has_isn else (np.int64(number) - np.int64(side.base) + 1)
+    return advanced(number, -np.int64(side.isn)) if side.has_isn else advanced(number, 1 - np.int64(side.base))
 
 
 @kernel
 def finish_packets(state, packets, out):
     """Write packets as columns, with what their conversations know by now."""
+    unsigned, short, code = out.u32, out.u16, out.u8
     for i in range(packets.size):
         packet = packets[i]
-        out.t_ns[i] = packet.t_ns
-        out.capture[i] = packet.capture
-        out.captured[i] = packet.captured
-        out.original[i] = packet.original
-        out.vlan[i] = packet.vlan
-        out.ip_version[i] = packet.ip_version
-        out.protocol[i] = packet.protocol
-        out.ip_id[i] = packet.ip_id
-        out.ttl[i] = packet.ttl
-        out.source_port[i] = packet.source_port
-        out.destination_port[i] = packet.destination_port
-        out.flags[i] = packet.flags
-        out.seq[i] = packet.seq
-        out.ack[i] = packet.ack
-        out.timestamp_value[i] = packet.timestamp_value
-        out.timestamp_echo[i] = packet.timestamp_echo
-        out.sack_blocks[i] = packet.sack_blocks
-        out.payload[i] = packet.payload
-        out.segment_class[i] = packet.segment_class
-        out.retransmission_kind[i] = packet.retransmission_kind
-        out.marks[i] = packet.marks
-        conversation = packet.conversation
-        out.connection[i] = conversation if conversation >= 0 else NO_ROW
-        out.flow[i] = -2 - conversation if conversation <= -2 else NO_ROW
-        out.direction[i] = 0
-        out.relative_seq[i] = 0
-        out.relative_ack[i] = 0
-        out.has_relative_seq[i] = False
-        out.has_relative_ack[i] = False
-        out.window[i] = packet.window
-        pair_row = packet.pair
-        if pair_row < 0:
-            out.source_address[i] = NO_ROW
-            out.destination_address[i] = NO_ROW
-            continue
-        pair = state.pairs[pair_row]
-        from_high = 1 - np.int64(packet.source_is_low)
-        out.source_address[i] = pair.high_address if from_high else pair.low_address
-        out.destination_address[i] = pair.low_address if from_high else pair.high_address
-        protocol = packet.protocol
-        if conversation >= 0 and protocol == TCP:
-            connection = state.connections[conversation]
-            out.direction[i] = 1 if connection.orig == from_high else 2
-            me, peer = state.sides[2 * conversation + from_high], state.sides[2 * conversation + 1 - from_high]
-            if me.seen:
-                out.relative_seq[i] = relative(packet.seq, me)
-                out.has_relative_seq[i] = True
-            if peer.seen and packet.flags & 0x10:
-                out.relative_ack[i] = relative(packet.ack, peer)
-                out.has_relative_ack[i] = True
-            if me.window_scale > 0 and peer.window_scale >= 0 and not packet.flags & SYN:
-                out.window[i] = np.int64(packet.window) << np.int64(me.window_scale)
-        elif conversation <= -2 and state.flows[-2 - conversation].pair == pair_row:
-            out.direction[i] = 1 if state.flows[-2 - conversation].orig == from_high else 2
+        out.i64[T_NS, i] = packet.t_ns
+        unsigned[CAPTURED, i] = packet.captured
+        unsigned[ORIGINAL, i] = packet.original
+        unsigned[SEQ, i] = packet.seq
+        unsigned[ACK_NUMBER, i] = packet.ack
+        unsigned[TIMESTAMP_VALUE, i] = packet.timestamp_value
+        unsigned[TIMESTAMP_ECHO, i] = packet.timestamp_echo
+        unsigned[PAYLOAD, i] = packet.payload
+        short[INTERFACE, i] = packet.capture
+        short[VLAN, i] = packet.vlan
+        short[IP_ID, i] = packet.ip_id
+        short[SOURCE_PORT, i] = packet.source_port
+        short[DESTINATION_PORT, i] = packet.destination_port
+        short[FLAGS, i] = packet.flags
+        short[MARKS, i] = packet.marks
+        code[VERSION, i] = packet.ip_version
+        code[PROTOCOL, i] = packet.protocol
+        code[TTL, i] = packet.ttl
+        code[SACK_BLOCKS, i] = packet.sack_blocks
+        code[SEGMENT_CLASS, i] = packet.segment_class
+        code[RETRANSMISSION_KIND, i] = packet.retransmission_kind
+        conversation = np.int64(packet.conversation)
+        pair_row = np.int64(packet.pair)
+        unsigned[CONNECTION, i] = conversation if conversation >= 0 else NO_ROW
+        unsigned[FLOW, i] = -2 - conversation if conversation <= -2 else NO_ROW
+
+        source, destination = np.int64(NO_ROW), np.int64(NO_ROW)
+        direction = 0
+        relative_seq, relative_ack = np.int64(-1), np.int64(-1)
+        window = np.int64(packet.window)
+        if pair_row >= 0:
+            pair = state.pairs[pair_row]
+            from_high = 1 - np.int64(packet.source_is_low)
+            source, destination = np.int64(pair.low_address), np.int64(pair.high_address)
+            if from_high:
+                source, destination = destination, source
+            if conversation >= 0 and packet.protocol == TCP:
+                connection = state.connections[conversation]
+                direction = 1 if connection.orig == from_high else 2
+                me, peer = state.sides[2 * conversation + from_high], state.sides[2 * conversation + 1 - from_high]
+                if me.seen:
+                    relative_seq = relative(packet.seq, me)
+                if peer.seen and packet.flags & ACK:
+                    relative_ack = relative(packet.ack, peer)
+                if me.window_scale > 0 and peer.window_scale >= 0 and not packet.flags & SYN:
+                    window <<= np.int64(me.window_scale)
+            elif conversation <= -2 and state.flows[-2 - conversation].pair == pair_row:
+                direction = 1 if state.flows[-2 - conversation].orig == from_high else 2
+        unsigned[SOURCE_ADDRESS, i] = source
+        unsigned[DESTINATION_ADDRESS, i] = destination
+        unsigned[RELATIVE_SEQ, i] = relative_seq
+        unsigned[RELATIVE_ACK, i] = relative_ack
+        unsigned[WINDOW, i] = window
+        code[DIRECTION, i] = direction
+        code[HAS_RELATIVE_SEQ, i] = relative_seq >= 0
+        code[HAS_RELATIVE_ACK, i] = relative_ack >= 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 
 PACKET = np.dtype(
     [
@@ -75,25 +75,27 @@ WORK = np.dtype(
 """
 
 
-@kernel
+@inlined
 def big16(buffer, at):
     """The 16-bit number in network byte order at `at`."""
-    return np.int64(buffer[at]) << 8 | np.int64(buffer[at + 1])
+    # An unsigned index is never one from the end: without that case, the byte loads become one load of the number.
+    place = np.uint64(at)
+    return np.int64(buffer[place]) << 8 | np.int64(buffer[place + np.uint64(1)])
 
 
-@kernel
+@inlined
 def big32(buffer, at):
     """The 32-bit number in network byte order at `at`."""
     return big16(buffer, at) << 16 | big16(buffer, at + 2)
 
 
-@kernel
+@inlined
 def big64(buffer, at):
     """The 64-bit number in network byte order at `at`."""
     return np.uint64(big32(buffer, at)) << np.uint64(32) | np.uint64(big32(buffer, at + 4))
 
 
-@kernel
+@inlined
 def mixed(a, b):
     """Mix two uint64 into one whose bits all depend on both (the finaliser of SplitMix64)."""
     x = (a ^ (b * np.uint64(0x9E3779B97F4A7C15))) + np.uint64(0xD1B54A32D192ED03)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined, kernel
 from lab.analysis.packet_records import big16, big32, big64, mixed
 from lab.analysis.words import FRAGMENT, ICMP, ICMP6, MALFORMED, SNAPPED, TCP, UDP
 
@@ -29,7 +29,7 @@ MOST_EXTENSION_HEADERS = 16
 OPTION_END, OPTION_NOP, OPTION_SACK, OPTION_TIMESTAMPS = 0, 1, 5, 8
 
 
-@kernel
+@inlined
 def ethertype_of_version(buffer, at, end):
     """The EtherType that a bare IP packet's version nibble stands for; 0 for neither."""
     if at >= end:
@@ -42,7 +42,7 @@ def ethertype_of_version(buffer, at, end):
     return 0
 
 
-@kernel
+@inlined
 def link_header(buffer, at, end, linktype):
     """Step over the link's header; returns (where its payload starts, EtherType or 0, interface number or 0)."""
     if linktype == ETHERNET:
@@ -103,20 +103,20 @@ def dissect(buffer, frames, count, interfaces, packets, first, works):
             ipv6(buffer, at, end, wire_end, packet, work)
 
 
-@kernel
+@inlined
 def malformed(packet):
     """Mark a packet whose headers contradict themselves."""
     packet.marks |= MALFORMED
 
 
-@kernel
+@inlined
 def cut_or_malformed(packet):
     """A header is not whole: the snap length's doing if the packet was cut, otherwise the packet's own."""
     if not packet.marks & SNAPPED:
         malformed(packet)
 
 
-@kernel
+@inlined
 def ipv4(buffer, at, end, wire_end, packet, work):
     """Read an IPv4 header (RFC 791 3.1) at `at`, then what it carries."""
     if at + 20 > end:
@@ -155,7 +155,7 @@ def ipv4(buffer, at, end, wire_end, packet, work):
     transport(buffer, at + header, stop, total - header, packet, work)
 
 
-@kernel
+@inlined
 def bytes_mixed(buffer, at, stop, digest):
     """Mix the first 24 and the last 8 bytes of what IP carries (header, checksum, tail) into `digest`."""
     taken = digest
@@ -168,7 +168,7 @@ def bytes_mixed(buffer, at, stop, digest):
     return mixed(taken, digest)
 
 
-@kernel
+@inlined
 def ipv6(buffer, at, end, wire_end, packet, work):
     """Read an IPv6 header (RFC 8200 3) at `at` and its extension headers, then what it carries."""
     if at + 40 > end:
@@ -221,7 +221,7 @@ def ipv6(buffer, at, end, wire_end, packet, work):
     transport(buffer, at, stop, total, packet, work)
 
 
-@kernel
+@inlined
 def transport(buffer, at, stop, length, packet, work):
     """Read what stands above IP: `length` bytes on the wire, captured up to `stop`."""
     protocol = packet.protocol
@@ -252,7 +252,7 @@ def transport(buffer, at, stop, length, packet, work):
         packet.destination_port = buffer[at + 1]
 
 
-@kernel
+@inlined
 def tcp(buffer, at, stop, length, packet, work):
     """Read a TCP header (RFC 9293 3.1)."""
     if at + 20 > stop:
@@ -280,7 +280,7 @@ def tcp(buffer, at, stop, length, packet, work):
         slow_options(buffer, place, at + header, packet)
 
 
-@kernel
+@inlined
 def slow_options(buffer, at, stop, packet):
     """Walk options one by one for timestamps and the number of SACK blocks (RFC 7323 3.2, RFC 2018 3)."""
     while at + 1 < stop and buffer[at] != OPTION_END:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined, kernel
+from lab.analysis.packet_records import big16, big32
 
 # Why a loop ended.
 MORE, FULL, RARE, BROKEN = range(4)
@@ -58,23 +59,24 @@ INTERFACE = np.dtype(
 """One interface: t_ns = ticks * multiply / divide + offset_ns; `binary_shift` for units of 2^-shift s, else -1."""
 
 
-@kernel
+@inlined
 def load16(buffer, at, big_endian):
     """The 16-bit number at `at`, in the byte order of the file's section."""
     if big_endian:
-        return np.int64(buffer[at]) << 8 | np.int64(buffer[at + 1])
-    return np.int64(buffer[at + 1]) << 8 | np.int64(buffer[at])
+        return big16(buffer, at)
+    place = np.uint64(at)
+    return np.int64(buffer[place + np.uint64(1)]) << 8 | np.int64(buffer[place])
 
 
-@kernel
+@inlined
 def load32(buffer, at, big_endian):
     """The 32-bit number at `at`, in the byte order of the file's section."""
     if big_endian:
-        return load16(buffer, at, True) << 16 | load16(buffer, at + 2, True)
+        return big32(buffer, at)
     return load16(buffer, at + 2, False) << 16 | load16(buffer, at, False)
 
 
-@kernel
+@inlined
 def nanoseconds(ticks, interface):
     """Turn a pcapng time stamp of any resolution into ns since the epoch."""
     shift = interface.binary_shift

@@ -1,4 +1,8 @@
-"""From arrays to tables: polars DataFrames as `tables.py` lists them, words for codes, null for what is not known."""
+"""From arrays to tables: polars DataFrames as `tables.py` lists them, words for codes, null for what is not known.
+
+A column of numbers is the array itself, not a copy; nulls are a mask beside it. Most columns of most captures have no
+null at all (every packet is TCP), and that is looked for first.
+"""
 
 from __future__ import annotations
 
@@ -11,36 +15,55 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lab.analysis import columns as arrays
+from lab.analysis import columns as at
 from lab.analysis import judgements, tables, words
+from lab.analysis.columns import Columns
 from lab.analysis.packets import NO_VLAN
 from lab.analysis.state import ADDRESSES, FLOWS, HISTORY_LETTERS, State
 
 Array = npt.NDArray[np.generic]
+Mask = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 
 
-def coded(codes: Array, names: tuple[str, ...]) -> pl.Expr:
-    """A column of words from their codes; code 0 is null where the first word is empty."""
+def _nothing(count: int, kind: Any) -> pl.Series:
+    """Make a column of nulls."""
+    return pl.Series([None], dtype=kind).new_from_index(0, count)
+
+
+def where(condition: Mask, values: Array) -> pl.Series:
+    """Make a column with null where the condition does not hold."""
+    column = pl.Series(values)
+    if condition.all():
+        return column
+    if not condition.any():
+        return _nothing(len(column), column.dtype)
+    return column.zip_with(pl.Series(condition), pl.Series([None], dtype=column.dtype))
+
+
+def unless(values: Array, absent: int) -> pl.Series:
+    """Make a column with null where the array holds `absent`."""
+    return where(np.asarray(values != absent), values)
+
+
+def coded(codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
+    """Make a column of words from their codes; code 0 is null where the first word is empty."""
     kind = tables.enumeration(names)
     if names[0]:
-        return pl.lit(pl.Series(codes)).cat.to(kind)
-    series = pl.Series(codes)
-    # 0 wraps to 255, which no list of words is long enough to mean.
-    shifted = pl.lit(series - np.uint8(1))
-    return pl.when(pl.lit(series) > 0).then(shifted).cat.to(kind)
+        return pl.Series(codes).cat.to(kind)
+    if not codes.any():
+        return _nothing(codes.size, kind)
+    return where(codes > 0, codes - np.uint8(1)).cat.to(kind)
 
 
-def unless(values: Array, absent: int) -> pl.Expr:
-    """A column with null where the array holds `absent`."""
-    column = pl.lit(pl.Series(values))
-    return pl.when(column != absent).then(column)
+def flag(values: npt.NDArray[np.uint8]) -> pl.Series:
+    """Make a column of booleans from 0 and 1."""
+    return pl.Series(values.view(np.bool_))
 
 
-def where(condition: pl.Expr | Array, values: Array) -> pl.Expr:
-    """A column with null where the condition does not hold."""
-    test = condition if isinstance(condition, pl.Expr) else pl.lit(pl.Series(condition))
-    return pl.when(test).then(pl.lit(pl.Series(values)))
+def texts_of(rows: npt.NDArray[np.uint32], texts: pl.Series) -> pl.Series:
+    """Make a column of texts by their rows; null where there is none."""
+    return texts.gather(unless(rows, at.NO_ROW))
 
 
 def address_texts(state: State) -> pl.Series:
@@ -57,106 +80,106 @@ def address_texts(state: State) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def _shaped(columns: dict[str, pl.Expr | pl.Series], spec: tuple[tables.Column, ...]) -> pl.DataFrame:
-    """Evaluate the columns side by side and give them the types and the order of the table."""
+def _shaped(columns: dict[str, pl.Series], spec: tuple[tables.Column, ...]) -> pl.DataFrame:
+    """Give the columns the types and the order of the table."""
     kinds = tables.schema(spec)
-    expressions = []
-    for name, kind in kinds.items():
-        column = columns[name]
-        expression = column if isinstance(column, pl.Expr) else pl.lit(column)
-        expressions.append(expression.cast(kind).alias(name))
-    return pl.select(expressions)
+    found = ((columns[name], name, kind) for name, kind in kinds.items())
+    return pl.DataFrame(
+        [(column if column.dtype == kind else column.cast(kind)).alias(name) for column, name, kind in found]
+    )
 
 
 def connection_rows(
     state: State, first: int, count: int, lossy: npt.NDArray[np.bool_], addresses: pl.Series
 ) -> pl.DataFrame:
     """The rows of connections `first` to `first + count`."""
-    c, s = arrays.connection_columns(count)
+    c, s = at.connection_columns(count)
     judgements.judge_connections(state, first, count, lossy, c, s)
     slots = np.zeros(1 << (2 * max(count, 1)).bit_length(), np.uint32)
     texts, lengths = np.empty((count, HISTORY_LETTERS), np.uint8), np.empty(count, np.int64)
     text = np.empty(HISTORY_LETTERS, np.uint8)
-    distinct = judgements.write_histories(state, first, count, slots, texts, lengths, text, c.history)
+    distinct = judgements.write_histories(state, first, count, slots, texts, lengths, text, c.u32[at.HISTORY])
     histories = pl.Series([texts[i, : lengths[i]].tobytes().decode() for i in range(distinct)], dtype=pl.String)
-    unknown = int(arrays.NOT_KNOWN)
-    columns: dict[str, pl.Expr | pl.Series] = {
+    unknown = int(at.NOT_KNOWN)
+    columns = {
         "id": pl.Series(np.arange(first, first + count, dtype=np.uint32)),
-        "capture": pl.Series(c.capture),
-        "ip_version": pl.Series(c.ip_version),
-        "orig_addr": addresses.gather(pl.Series(c.orig_address)),
-        "orig_port": pl.Series(c.orig_port),
-        "resp_addr": addresses.gather(pl.Series(c.resp_address)),
-        "resp_port": pl.Series(c.resp_port),
-        "start_ns": pl.Series(c.start_ns),
-        "duration_ns": pl.Series(c.duration_ns),
-        "handshake": coded(c.handshake, words.HANDSHAKES),
-        "handshake_reason": coded(c.reason, words.REASONS),
-        "handshake_variant": coded(c.variant, words.VARIANTS),
-        "handshake_reordered": pl.Series(c.reordered),
-        "teardown": coded(c.teardown, words.TEARDOWNS),
-        "reset": coded(c.reset, words.RESETS),
-        "reset_by": coded(c.reset_by, ("", *words.DIRECTIONS)),
-        "reset_ns": unless(c.reset_ns, unknown),
-        "active_closer": coded(c.closer, words.CLOSERS),
-        "time_wait": coded(c.time_wait, words.TIME_WAITS),
-        "history": histories.gather(pl.Series(c.history)),
-        "conn_state": coded(c.conn_state, words.CONN_STATES),
-        "evidence_lost": pl.Series(c.evidence_lost),
-        "syn_count": pl.Series(c.syns),
-        "syn_ack_count": pl.Series(c.syn_acks),
-        "syn_ack_rtt_ns": unless(c.syn_ack_rtt_ns, unknown),
-        "ack_rtt_ns": unless(c.ack_rtt_ns, unknown),
-        "window_scaling": pl.Series(c.scaled),
-        "sack": pl.Series(c.sack),
-        "timestamps": pl.Series(c.timestamps),
-        "fast_open_option": pl.Series(c.fast_open_cookie),
-        "capture_duplicates": pl.Series(c.capture_duplicates),
-        "icmp_errors": pl.Series(c.icmp_errors),
-        "icmp_type": unless(c.icmp_type, -1),
-        "icmp_code": unless(c.icmp_code, -1),
-        "first_packet": pl.Series(c.first_packet),
-        "last_packet": pl.Series(c.last_packet),
-        "previous": unless(c.previous, -1),
+        "capture": pl.Series(c.u16[at.CAPTURE]),
+        "ip_version": pl.Series(c.u8[at.IP_VERSION]),
+        "orig_addr": texts_of(c.u32[at.ORIG_ADDRESS], addresses),
+        "orig_port": pl.Series(c.u16[at.ORIG_PORT]),
+        "resp_addr": texts_of(c.u32[at.RESP_ADDRESS], addresses),
+        "resp_port": pl.Series(c.u16[at.RESP_PORT]),
+        "start_ns": pl.Series(c.i64[at.START_NS]),
+        "duration_ns": pl.Series(c.i64[at.DURATION_NS]),
+        "handshake": coded(c.u8[at.HANDSHAKE], words.HANDSHAKES),
+        "handshake_reason": coded(c.u8[at.REASON], words.REASONS),
+        "handshake_variant": coded(c.u8[at.VARIANT], words.VARIANTS),
+        "handshake_reordered": flag(c.u8[at.REORDERED]),
+        "teardown": coded(c.u8[at.TEARDOWN], words.TEARDOWNS),
+        "reset": coded(c.u8[at.RESET], words.RESETS),
+        "reset_by": coded(c.u8[at.RESET_BY], ("", *words.DIRECTIONS)),
+        "reset_ns": unless(c.i64[at.RESET_NS], unknown),
+        "active_closer": coded(c.u8[at.CLOSER], words.CLOSERS),
+        "time_wait": coded(c.u8[at.TIME_WAIT], words.TIME_WAITS),
+        "history": texts_of(c.u32[at.HISTORY], histories),
+        "conn_state": coded(c.u8[at.CONN_STATE], words.CONN_STATES),
+        "evidence_lost": flag(c.u8[at.EVIDENCE_LOST]),
+        "syn_count": pl.Series(c.u32[at.SYNS]),
+        "syn_ack_count": pl.Series(c.u32[at.SYN_ACKS]),
+        "syn_ack_rtt_ns": unless(c.i64[at.SYN_ACK_RTT_NS], unknown),
+        "ack_rtt_ns": unless(c.i64[at.ACK_RTT_NS], unknown),
+        "window_scaling": flag(c.u8[at.WINDOW_SCALING]),
+        "sack": flag(c.u8[at.SACK]),
+        "timestamps": flag(c.u8[at.TIMESTAMPS]),
+        "fast_open_option": flag(c.u8[at.FAST_OPEN_OPTION]),
+        "capture_duplicates": pl.Series(c.u32[at.CAPTURE_DUPLICATES]),
+        "icmp_errors": pl.Series(c.u32[at.ICMP_ERRORS]),
+        "icmp_type": unless(c.i32[at.ICMP_TYPE], -1),
+        "icmp_code": unless(c.i32[at.ICMP_CODE], -1),
+        "first_packet": pl.Series(c.i64[at.FIRST_PACKET].view(np.uint64)),
+        "last_packet": pl.Series(c.i64[at.LAST_PACKET].view(np.uint64)),
+        "previous": unless(c.i32[at.PREVIOUS], -1),
     }
     for who, part in (("orig", slice(0, count)), ("resp", slice(count, 2 * count))):
-        columns |= _side_columns(who, arrays.SideColumns(*(array[part] for array in s)), c.duration_ns)
+        side = Columns(*(array[:, part] for array in s))
+        columns |= _side_columns(who, side, c.i64[at.DURATION_NS])
     return _shaped(columns, tables.CONNECTION_COLUMNS)
 
 
-def _side_columns(who: str, s: arrays.SideColumns, duration_ns: Array) -> dict[str, pl.Expr | pl.Series]:
+def _side_columns(who: str, s: Columns, duration_ns: npt.NDArray[np.int64]) -> dict[str, pl.Series]:
     """The columns of one side, named for it."""
-    unknown = int(arrays.NOT_KNOWN)
-    duration = pl.lit(pl.Series(duration_ns))
-    columns: dict[str, pl.Expr | pl.Series] = {
-        "packets": pl.Series(s.packets),
-        "bytes": pl.Series(s.bytes),
-        "missing_bytes": pl.Series(s.missing_bytes),
-        "isn": unless(s.isn, unknown),
-        "mss": unless(s.mss, -1),
-        "wscale": unless(s.wscale, -1),
-        "sack_permitted": pl.Series(s.sack),
-        "timestamps_offered": pl.Series(s.timestamps),
-        "new_segments": pl.Series(s.new),
-        "retransmissions": pl.Series(s.retransmissions),
-        "partial_retransmissions": pl.Series(s.partial),
-        "fast_retransmissions": pl.Series(s.fast),
-        "timeout_retransmissions": pl.Series(s.timeout),
-        "spurious_retransmissions": pl.Series(s.spurious),
-        "retransmitted_bytes": pl.Series(s.retransmitted_bytes),
-        "out_of_order": pl.Series(s.out_of_order),
-        "keep_alives": pl.Series(s.keep_alives),
-        "probes": pl.Series(s.probes),
-        "duplicate_acks": pl.Series(s.duplicate_acks),
-        "zero_windows": pl.Series(s.zero_windows),
-        "super_segments": pl.Series(s.super_segments),
-        "pure_acks": pl.Series(s.pure_acks),
-        "fins": pl.Series(s.fins),
-        "resets": pl.Series(s.resets),
-        "rtt_samples": pl.Series(s.rtt_samples),
-        "rtt_min_ns": unless(s.rtt_min_ns, unknown),
-        "rtt_mean_ns": unless(s.rtt_mean_ns, unknown),
-        "throughput_bps": pl.when(duration > 0).then(pl.lit(pl.Series(s.bytes)) * 8e9 / duration),
+    unknown = int(at.NOT_KNOWN)
+    sent = s.i64[at.SIDE_BYTES]
+    lasts = duration_ns > 0
+    columns = {
+        "packets": pl.Series(s.u32[at.SIDE_PACKETS]),
+        "bytes": pl.Series(sent.view(np.uint64)),
+        "missing_bytes": pl.Series(s.i64[at.SIDE_MISSING_BYTES].view(np.uint64)),
+        "isn": unless(s.i64[at.SIDE_ISN], unknown),
+        "mss": unless(s.i32[at.SIDE_MSS], -1),
+        "wscale": unless(s.i32[at.SIDE_WSCALE], -1),
+        "sack_permitted": flag(s.u8[at.SIDE_SACK]),
+        "timestamps_offered": flag(s.u8[at.SIDE_TIMESTAMPS]),
+        "new_segments": pl.Series(s.u32[at.SIDE_NEW]),
+        "retransmissions": pl.Series(s.u32[at.SIDE_RETRANSMISSIONS]),
+        "partial_retransmissions": pl.Series(s.u32[at.SIDE_PARTIAL]),
+        "fast_retransmissions": pl.Series(s.u32[at.SIDE_FAST]),
+        "timeout_retransmissions": pl.Series(s.u32[at.SIDE_TIMEOUT]),
+        "spurious_retransmissions": pl.Series(s.u32[at.SIDE_SPURIOUS]),
+        "retransmitted_bytes": pl.Series(s.u32[at.SIDE_RETRANSMITTED_BYTES]),
+        "out_of_order": pl.Series(s.u32[at.SIDE_OUT_OF_ORDER]),
+        "keep_alives": pl.Series(s.u32[at.SIDE_KEEP_ALIVES]),
+        "probes": pl.Series(s.u32[at.SIDE_PROBES]),
+        "duplicate_acks": pl.Series(s.u32[at.SIDE_DUPLICATE_ACKS]),
+        "zero_windows": pl.Series(s.u32[at.SIDE_ZERO_WINDOWS]),
+        "super_segments": pl.Series(s.u32[at.SIDE_SUPER_SEGMENTS]),
+        "pure_acks": pl.Series(s.u32[at.SIDE_PURE_ACKS]),
+        "fins": pl.Series(s.u32[at.SIDE_FINS]),
+        "resets": pl.Series(s.u32[at.SIDE_RESETS]),
+        "rtt_samples": pl.Series(s.u32[at.SIDE_RTT_SAMPLES]),
+        "rtt_min_ns": unless(s.i64[at.SIDE_RTT_MIN_NS], unknown),
+        "rtt_mean_ns": unless(s.i64[at.SIDE_RTT_MEAN_NS], unknown),
+        "throughput_bps": where(lasts, sent * 8e9 / np.where(lasts, duration_ns, 1)),
     }
     return {f"{who}_{name}": column for name, column in columns.items()}
 
@@ -180,11 +203,11 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
     def sent(name: str, *, by_high: npt.NDArray[np.bool_]) -> pl.Series:
         return pl.Series(np.where(by_high, flows[f"high_{name}"], flows[f"low_{name}"]))
 
-    columns: dict[str, pl.Expr | pl.Series] = {
+    columns = {
         "id": pl.Series(np.arange(flows.size, dtype=np.uint32)),
         "capture": pl.Series((pairs["vantage"] >> 16).astype(np.uint16)),
         "ip_version": pl.Series(pairs["ip_version"].copy()),
-        "protocol": pl.Series(pairs["protocol"].copy()),
+        "protocol": pl.Series(np.ascontiguousarray(pairs["protocol"])),
         "orig_addr": addresses.gather(pl.Series(of_orig("address"))),
         "orig_port": where(udp, of_orig("port")),
         "resp_addr": addresses.gather(pl.Series(of_resp("address"))),
@@ -216,54 +239,53 @@ def packet_rows(
     `spurious` are the indexes of retransmissions that a later DSACK proved to have been needless.
     """
     count = packets.size
-    p = arrays.packet_columns(count)
+    p = at.packet_columns(count)
     judgements.finish_packets(state, packets, p)
     later = spurious[(spurious >= index) & (spurious < index + count)] - index
-    p.marks[later] |= words.SPURIOUS
-    version, protocol, flags = (pl.lit(pl.Series(array)) for array in (p.ip_version, p.protocol, p.flags))
+    p.u16[at.MARKS, later] |= words.SPURIOUS
+    version, protocol, flags = p.u8[at.VERSION], p.u8[at.PROTOCOL], p.u16[at.FLAGS]
+    source_port, destination_port = p.u16[at.SOURCE_PORT], p.u16[at.DESTINATION_PORT]
     ip = version > 0
     tcp = (protocol == words.TCP) & (flags > 0)
     icmp = (protocol == words.ICMP) | (protocol == words.ICMP6)
-    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (pl.lit(pl.Series(p.source_address)) != arrays.NO_ROW)
-    stamped = (pl.lit(pl.Series(p.timestamp_value)) > 0) | (pl.lit(pl.Series(p.timestamp_echo)) > 0)
-    marked = pl.lit(pl.Series(p.marks))
-    columns: dict[str, pl.Expr | pl.Series] = {
+    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (p.u32[at.SOURCE_ADDRESS] != at.NO_ROW)
+    stamped = (p.u32[at.TIMESTAMP_VALUE] > 0) | (p.u32[at.TIMESTAMP_ECHO] > 0)
+    columns = {
         "index": pl.Series(np.arange(index, index + count, dtype=np.uint64)),
-        "t_ns": pl.Series(p.t_ns),
-        "interface": pl.Series(p.capture),
-        "captured_bytes": pl.Series(p.captured),
-        "original_bytes": pl.Series(p.original),
-        "vlan": unless(p.vlan, NO_VLAN),
-        "ip_version": where(ip, p.ip_version),
-        "src_addr": _addresses(addresses, p.source_address),
-        "dst_addr": _addresses(addresses, p.destination_address),
-        "protocol": where(ip, p.protocol),
-        "ip_id": where(version == 4, p.ip_id),
-        "ttl": where(ip, p.ttl),
-        "src_port": where(ports, p.source_port),
-        "dst_port": where(ports, p.destination_port),
-        "icmp_type": where(icmp, p.source_port),
-        "icmp_code": where(icmp, p.destination_port),
-        "tcp_flags": where(tcp, p.flags),
-        "seq": where(tcp, p.seq),
-        "ack": where(tcp & (flags & words.ACK > 0), p.ack),
-        "relative_seq": where(p.has_relative_seq, p.relative_seq),
-        "relative_ack": where(p.has_relative_ack, p.relative_ack),
-        "window": where(tcp, p.window),
-        "timestamp_value": where(stamped, p.timestamp_value),
-        "timestamp_echo": where(stamped, p.timestamp_echo),
-        "sack_blocks": where(tcp, p.sack_blocks),
-        "payload_bytes": pl.Series(p.payload),
-        "connection": unless(p.connection, arrays.NO_ROW),
-        "flow": unless(p.flow, arrays.NO_ROW),
-        "direction": coded(p.direction, ("", *words.DIRECTIONS)),
-        "segment_class": coded(p.segment_class, words.SEGMENT_CLASSES),
-        "retransmission_kind": coded(p.retransmission_kind, words.RETRANSMISSION_KINDS),
+        "t_ns": pl.Series(p.i64[at.T_NS]),
+        "interface": pl.Series(p.u16[at.INTERFACE]),
+        "captured_bytes": pl.Series(p.u32[at.CAPTURED]),
+        "original_bytes": pl.Series(p.u32[at.ORIGINAL]),
+        "vlan": unless(p.u16[at.VLAN], NO_VLAN),
+        "ip_version": where(ip, version),
+        "src_addr": texts_of(p.u32[at.SOURCE_ADDRESS], addresses),
+        "dst_addr": texts_of(p.u32[at.DESTINATION_ADDRESS], addresses),
+        "protocol": where(ip, protocol),
+        "ip_id": where(version == 4, p.u16[at.IP_ID]),
+        "ttl": where(ip, p.u8[at.TTL]),
+        "src_port": where(ports, source_port),
+        "dst_port": where(ports, destination_port),
+        "icmp_type": where(icmp, source_port),
+        "icmp_code": where(icmp, destination_port),
+        "tcp_flags": where(tcp, flags),
+        "seq": where(tcp, p.u32[at.SEQ]),
+        "ack": where(tcp & (flags & words.ACK > 0), p.u32[at.ACK_NUMBER]),
+        "relative_seq": where(p.u8[at.HAS_RELATIVE_SEQ].view(np.bool_), p.u32[at.RELATIVE_SEQ]),
+        "relative_ack": where(p.u8[at.HAS_RELATIVE_ACK].view(np.bool_), p.u32[at.RELATIVE_ACK]),
+        "window": where(tcp, p.u32[at.WINDOW]),
+        "timestamp_value": where(stamped, p.u32[at.TIMESTAMP_VALUE]),
+        "timestamp_echo": where(stamped, p.u32[at.TIMESTAMP_ECHO]),
+        "sack_blocks": where(tcp, p.u8[at.SACK_BLOCKS]),
+        "payload_bytes": pl.Series(p.u32[at.PAYLOAD]),
+        "connection": unless(p.u32[at.CONNECTION], at.NO_ROW),
+        "flow": unless(p.u32[at.FLOW], at.NO_ROW),
+        "direction": coded(p.u8[at.DIRECTION], ("", *words.DIRECTIONS)),
+        "segment_class": coded(p.u8[at.SEGMENT_CLASS], words.SEGMENT_CLASSES),
+        "retransmission_kind": coded(p.u8[at.RETRANSMISSION_KIND], words.RETRANSMISSION_KINDS),
     }
-    columns |= {mark: marked & (1 << bit) > 0 for bit, mark in enumerate(words.MARKS)}
+    marks = p.u16[at.MARKS]
+    met = int(np.bitwise_or.reduce(marks)) if count else 0
+    for bit, mark in enumerate(words.MARKS):
+        # Nearly all marks are rare: most chunks of packets have none of them.
+        columns[mark] = pl.Series(marks & (1 << bit) > 0 if met & (1 << bit) else np.zeros(count, np.bool_))
     return _shaped(columns, tables.PACKETS)
-
-
-def _addresses(texts: pl.Series, places: Array) -> pl.Expr:
-    """Addresses as text by their rows; null where there is none."""
-    return pl.lit(texts).gather(unless(places, arrays.NO_ROW))

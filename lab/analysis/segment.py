@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 from lab.analysis.packet_records import big16, big32
 from lab.analysis.sequence import advanced, distance
 
@@ -40,13 +40,13 @@ class Sacks(NamedTuple):
     second_right: int
 
 
-@kernel
+@inlined
 def no_sacks():
     """What a segment without the option says."""
     return Sacks(np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0))
 
 
-@kernel
+@inlined
 def next_option(buffer, at, stop):
     """Find the next option from `at`; returns (where it stands, its length), or length 0 at the end or at nonsense."""
     while at + 1 < stop and buffer[at] == OPTION_NOP:
@@ -59,14 +59,14 @@ def next_option(buffer, at, stop):
     return at, size
 
 
-@kernel
+@inlined
 def options_end(buffer, at, captured_end):
     """Where the options of the TCP header at `at` end, or -1 if they were not captured whole."""
     stop = at + (buffer[at + 12] >> 4) * 4
     return stop if stop <= captured_end else -1
 
 
-@kernel
+@inlined
 def read_sacks(buffer, at, captured_end):
     """Read the SACK option of the header at `at` (RFC 2018 3)."""
     stop = options_end(buffer, at, captured_end)
@@ -83,7 +83,7 @@ def read_sacks(buffer, at, captured_end):
     return no_sacks()
 
 
-@kernel
+@inlined
 def read_syn_options(buffer, at, captured_end, side):
     """Take what a SYN or SYN-ACK offers into its side: MSS, window scale, SACK, timestamps, a Fast Open cookie."""
     stop = options_end(buffer, at, captured_end)
@@ -103,7 +103,7 @@ def read_syn_options(buffer, at, captured_end, side):
         place, size = next_option(buffer, place + size, stop)
 
 
-@kernel
+@inlined
 def is_duplicate_report(sacks, ack):
     """Whether the first SACK block reports octets received twice: below the ack, or inside the second (RFC 2883 4)."""
     if sacks.blocks == 0:
@@ -117,7 +117,7 @@ def is_duplicate_report(sacks, ack):
     )
 
 
-@kernel
+@inlined
 def after_syn(side):
     """The number after a side's SYN octet and the data that the SYN carried."""
     return advanced(side.isn, 1 + np.int64(side.syn_payload))

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 
 MODULUS = 1 << 32
 HALF = 1 << 31
 LARGEST_WINDOW = 1 << 30  # RFC 7323 2.3: 65535 << 14
 
 
-@kernel
+@inlined
 def distance(a, b):
     """How far `a` lies beyond `b`: positive after it, negative before it."""
     return ((np.int64(a) - np.int64(b) + HALF) & (MODULUS - 1)) - HALF
 
 
-@kernel
+@inlined
 def advanced(a, n):
     """The number `n` places after `a`."""
     return (np.int64(a) + np.int64(n)) & (MODULUS - 1)
 
 
-@kernel
+@inlined
 def within(a, low, high):
     """Whether `a` lies in [low, high]."""
     return distance(a, low) >= 0 and distance(a, high) <= 0

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 from lab.analysis.history import LETTER_G, LETTER_T, LETTER_W, write_at_powers_of_ten
 from lab.analysis.segment import is_duplicate_report
 from lab.analysis.sequence import LARGEST_WINDOW, advanced, distance, within
@@ -53,7 +53,7 @@ REMEMBERED_RETRANSMISSIONS = 16
 DEFAULT_MSS_IPV4, DEFAULT_MSS_IPV6 = 536, 1220  # RFC 9293 3.7.1
 
 
-@kernel
+@inlined
 def take_gap(state):
     """A fresh place in `gaps`."""
     place = np.int64(state.counts[FREE_GAP])
@@ -65,14 +65,14 @@ def take_gap(state):
     return place
 
 
-@kernel
+@inlined
 def free_gap(state, place):
     """Give a place back."""
     state.gaps[place].next = state.counts[FREE_GAP]
     state.counts[FREE_GAP] = place
 
 
-@kernel
+@inlined
 def add_gap(state, side, start, end):
     """Remember that [start, end) of the side's stream was not seen; it lies above or below every other hole."""
     if side.gaps >= MOST_GAPS:
@@ -93,7 +93,7 @@ def add_gap(state, side, start, end):
     state.gaps[at].next = fresh
 
 
-@kernel
+@inlined
 def fill_gaps(state, side, start, end):
     """Take [start, end) out of the side's holes; returns how many octets of it were in holes."""
     filled = 0
@@ -137,7 +137,7 @@ def fill_gaps(state, side, start, end):
     return filled
 
 
-@kernel
+@inlined
 def classify(state, me, peer, segment, length):
     """Say which class a segment of `length` octets (SYN and FIN counted) falls into.
 
@@ -187,7 +187,7 @@ def classify(state, me, peer, segment, length):
     return (OUT_OF_ORDER if fresh == length else RETRANSMISSION), fresh
 
 
-@kernel
+@inlined
 def count_class(state, packet, connection, me, peer, segment, length, from_high):
     """Classify a segment, and count it for its side and in the packets' columns; returns the octets not seen before."""
     kind, fresh = classify(state, me, peer, segment, length)
@@ -219,7 +219,7 @@ def count_class(state, packet, connection, me, peer, segment, length, from_high)
     return fresh
 
 
-@kernel
+@inlined
 def count_retransmission(state, packet, me, peer, segment, length):
     """Tell fast from timeout, and spurious where that is certain already; log it for duplicate reports to come."""
     start, end = segment.seq, advanced(segment.seq, length)
@@ -248,7 +248,7 @@ def count_retransmission(state, packet, me, peer, segment, length):
     me.last_retransmission = place
 
 
-@kernel
+@inlined
 def note_duplicate_report(state, peer, sacks):
     """Mark the retransmission whose octets the other side says it received twice."""
     place = np.int64(peer.last_retransmission)
@@ -264,7 +264,7 @@ def note_duplicate_report(state, peer, sacks):
         place = np.int64(entry.previous)
 
 
-@kernel
+@inlined
 def note_acknowledgement(state, packet, connection, me, peer, segment, sacks, from_high):
     """Take the acknowledgement and the window of my segment: progress, duplicates, round trips, zero windows."""
     if sacks.blocks and is_duplicate_report(sacks, segment.ack):
@@ -309,7 +309,7 @@ def note_acknowledgement(state, packet, connection, me, peer, segment, sacks, fr
         write_at_powers_of_ten(connection, from_high, LETTER_W, np.int64(me.zero_windows))
 
 
-@kernel
+@inlined
 def take_round_trip(side, rtt):
     """Add one sample of the time between the side's segment and its acknowledgement."""
     if rtt < 0:
@@ -320,7 +320,7 @@ def take_round_trip(side, rtt):
     side.rtt_sum += rtt
 
 
-@kernel
+@inlined
 def note_gap(state, connection, peer, ack, from_high):
     """Write the letter for a hole that was just acknowledged: the octets existed, the capture does not have them."""
     if not peer.seen:
@@ -331,7 +331,7 @@ def note_gap(state, connection, peer, ack, from_high):
         write_at_powers_of_ten(connection, not from_high, LETTER_G, np.int64(peer.gap_letters))
 
 
-@kernel
+@inlined
 def note_size(packet, me, peer, payload, ip_version):
     """Mark a payload above the other side's MSS: several segments in one, which an offload has not cut yet."""
     if not peer.has_isn:
@@ -344,7 +344,7 @@ def note_size(packet, me, peer, payload, ip_version):
         packet.marks |= SUPER_SEGMENT
 
 
-@kernel
+@inlined
 def missing_bytes(state, side, peer):
     """Octets of the side's stream that the other side acknowledged but the capture never showed."""
     if not side.seen or not peer.has_ack:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined
 from lab.analysis.handshake import acknowledges_syn
 from lab.analysis.sequence import advanced, distance, within
 from lab.analysis.words import (
@@ -48,7 +48,7 @@ from lab.analysis.words import (
 LARGEST_SCALE = 14
 
 
-@kernel
+@inlined
 def note_fin(me, peer, segment):
     """Take my FIN: where it stands in the stream, and what it acknowledged when it was sent first."""
     fin_seq = advanced(segment.seq, segment.payload)
@@ -68,7 +68,7 @@ def note_fin(me, peer, segment):
         me.fin_ack = segment.ack
 
 
-@kernel
+@inlined
 def note_ack_of_fin(me, peer, segment, fresh):
     """See whether my segment acknowledges the other side's FIN, and how; `fresh` octets of it are new."""
     if not peer.has_fin or distance(segment.ack, peer.fin_seq) <= 0:
@@ -83,7 +83,7 @@ def note_ack_of_fin(me, peer, segment, fresh):
         me.sent_after_fin_acked = 1
 
 
-@kernel
+@inlined
 def reset_kind(connection, me, peer, segment):
     """Say what a reset means, by what its sender and the other side had sent before it."""
     answers_syn = peer.syns and segment.flags & ACK and acknowledges_syn(segment.ack, peer)
@@ -109,7 +109,7 @@ def reset_kind(connection, me, peer, segment):
     return WITH_DATA if segment.payload else ABORT
 
 
-@kernel
+@inlined
 def note_reset(connection, me, peer, segment, side_number):
     """Take a reset: the first that the other side must have believed is the one that counts."""
     connection.rst_packets += 1
@@ -122,13 +122,13 @@ def note_reset(connection, me, peer, segment, side_number):
             connection.rst_t = segment.t_ns
 
 
-@kernel
+@inlined
 def covers_fin(ack, side):
     """Whether an acknowledgement number lies beyond the side's FIN."""
     return distance(ack, side.fin_seq) > 0
 
 
-@kernel
+@inlined
 def judge_closer(orig, resp):
     """Say which side closed first: BY_ORIG, BY_RESP, BY_BOTH, or NONE where no FIN was seen."""
     if orig.has_fin and resp.has_fin:
@@ -141,7 +141,7 @@ def judge_closer(orig, resp):
     return BY_RESP if resp.has_fin else NONE
 
 
-@kernel
+@inlined
 def kind_of_close(active, passive):
     """How two FINs went, the active closer being known."""
     if not active.acked_fin:
@@ -153,7 +153,7 @@ def kind_of_close(active, passive):
     return FIN3
 
 
-@kernel
+@inlined
 def judge_teardown(connection, orig, resp, evidence_lost):
     """Say (teardown, active closer, TIME-WAIT).
 
