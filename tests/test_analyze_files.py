@@ -214,8 +214,9 @@ def test_without_wireshark_the_remedy_is_told(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_first_call_that_compiles_says_so_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lab.analysis import compiled
+    from lab.analysis import compile_ahead, compiled
 
+    monkeypatch.setattr(compile_ahead, "HALVES", {})
     monkeypatch.setattr(compiled, "compiles_on_first_call", lambda: True)
     result = lab_analyze(input_of(CASES[0]), "--json")
     assert "compiling the analysis" in result.stderr

@@ -194,10 +194,9 @@ def analyze(
     show when this is the first call on the machine and compiles. Never raises for what a file holds: see
     `Analysis.errors`.
     """
-    from lab.analysis import compiled
+    from lab.analysis.compile_ahead import compile_ahead
 
-    if on_compile is not None and compiled.compiles_on_first_call():
-        on_compile("compiling the analysis for this machine, once (about half a minute)")
+    compile_ahead(on_compile)
     from lab.analysis.survey import survey
 
     addresses = tuple(originators or ())

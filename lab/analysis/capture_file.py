@@ -217,7 +217,7 @@ class CaptureReader:
         """Take in the 24 bytes at the head of a pcap."""
         if self._stop < 24:
             raise self._broken(f"the file is cut in its header, got {self._stop} bytes; a pcap's header has 24", 0)
-        snaplen, linktype = struct.unpack(">II" if big_endian else "<II", self._buffer[16:24])
+        snaplen, linktype = struct.unpack(">II" if big_endian else "<II", self._buffer[16:24].tobytes())
         linktype &= 0x03FF_FFFF  # above: frame check sequence bits
         self._add(Interface(linktype=linktype, snaplen=snaplen))
         self._start = 24

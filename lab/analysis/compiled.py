@@ -1,7 +1,9 @@
 """How the per-packet loops become machine code, and where that code is kept.
 
-`@kernel` compiles a function by numba on its first call and keeps the result on disk, so that only the very first
-analysis on a machine waits (some ten seconds) and every later one starts at once.
+`@kernel` compiles a function that Python calls, and keeps the result on disk, so that only the very first analysis on a
+machine waits (`compile_ahead.py` says how) and every later one starts at once. `@inlined` is for all that kernels call:
+it becomes a part of each of them, with no entry for Python (calling it from there would crash) and no file of its own,
+which would be a third of the time to compile.
 
 numba's own cache looks only at the file a function stands in: a change to a helper in another file would go unnoticed
 and old code would run. Here the folder's name carries a digest of all files with kernels and of the versions of numba
@@ -18,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -66,8 +68,16 @@ FOLDER = cache_folder()
 
 
 def compiles_on_first_call() -> bool:
-    """Tell whether the first analysis has to compile: nothing of this code is on disk yet."""
-    return FOLDER is None or not any(FOLDER.glob("**/*.nbi"))
+    """Tell whether the first analysis has to compile: not all of this code is on disk yet."""
+    if cast(Any, numba.config).DISABLE_JIT:
+        return False
+    return FOLDER is None or not (FOLDER / "complete").exists()
+
+
+def note_complete() -> None:
+    """Leave a mark that all kernels are on disk."""
+    if FOLDER is not None:
+        (FOLDER / "complete").touch()
 
 
 def kernel(function: Function) -> Function:
@@ -85,7 +95,7 @@ def kernel(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile `function` as a part of the kernels that call it: into each of them, with no entry for Python."""
+    """Compile `function` as a part of the kernels that call it; Python must not call it."""
     compile_by: Any = numba.njit
     compiled: Function = compile_by(
         nogil=True, forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True

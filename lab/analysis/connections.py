@@ -4,7 +4,7 @@ A connection is one incarnation of a 4-tuple at one vantage, opened by a SYN who
 from that of the live one; the same SYN again is a retransmission. Grouping by the 4-tuple alone would join what ports
 were reused for. A late segment of the incarnation before is recognised by its numbers.
 
-`follow` is the loop over packets. It comes after `packets.dissect` and `endpoints.resolve`, and hands each segment to
+`follow` is the loop over packets. It comes after `packets.dissect`, and hands each segment to
 the rules in `handshake.py`, `streams.py` and `teardown.py`, and whatever is not TCP to `datagrams.py`.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
+from lab.analysis.endpoints import resolve
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
 from lab.analysis.packet_records import mixed
@@ -33,6 +34,8 @@ from lab.analysis.words import (
     TCP,
 )
 
+AT_ONCE = 256
+"""Packets whose pairs are looked up before they are followed: their records stay in the nearest cache."""
 DUPLICATE_WITHIN_NS = 1_000_000
 REORDERED_WITHIN = 1 << 16
 """A SYN after other segments belongs to them if it lies at most a classic window before the first of them."""
@@ -43,35 +46,41 @@ NEAR = 1 << 20
 @kernel
 def follow(buffer, packets, first, index, count, works, state):
     """Follow `count` packets from `packets[first]`; `index` is the packet index of the first one."""
-    for i in range(count):
-        packet, work = packets[first + i], works[i]
-        if packet.ip_version == 0:
-            continue
-        if work.fragment_id >= 0:
-            follow_fragment(state, packet, work)
-        if packet.pair < 0:
-            continue
-        at, stop = work.transport, work.transport_end
-        if is_capture_duplicate(state, packet, work):
-            continue
-        if is_icmp_error(packet) and follow_icmp_error(buffer, state, packet, index + i, at, stop, work.vantage):
-            continue
-        if packet.protocol != TCP:
-            follow_flow(state, packet, index + i, work.fragment_offset)
-            continue
-        flags = np.int64(packet.flags)
-        if work.more_fragments:
-            flags &= ~FIN  # its FIN stands behind the data of the last fragment
-        segment = Segment(
-            packet=index + i,
-            t_ns=packet.t_ns,
-            flags=flags,
-            seq=np.int64(packet.seq),
-            ack=np.int64(packet.ack),
-            window=np.int64(packet.window),
-            payload=np.int64(packet.payload),
-        )
-        follow_segment(buffer, state, packet, at, stop, segment)
+    for start in range(0, count, AT_ONCE):
+        stop = min(count, start + AT_ONCE)
+        resolve(buffer, packets, first, works, start, stop, state)
+        for i in range(start, stop):
+            packet, work = packets[first + i], works[i]
+            if packet.ip_version == 0:
+                continue
+            if work.fragment_id >= 0:
+                follow_fragment(state, packet, work)
+            if packet.pair >= 0 and not is_capture_duplicate(state, packet, work):
+                follow_packet(buffer, state, packet, work, index + i)
+
+
+@inlined
+def follow_packet(buffer, state, packet, work, index):
+    """Take one packet, its pair being known, to its connection or flow."""
+    at, stop = work.transport, work.transport_end
+    if is_icmp_error(packet) and follow_icmp_error(buffer, state, packet, index, at, stop, work.vantage):
+        return
+    if packet.protocol != TCP:
+        follow_flow(state, packet, index, work.fragment_offset)
+        return
+    flags = np.int64(packet.flags)
+    if work.more_fragments:
+        flags &= ~FIN  # its FIN stands behind the data of the last fragment
+    segment = Segment(
+        packet=index,
+        t_ns=packet.t_ns,
+        flags=flags,
+        seq=np.int64(packet.seq),
+        ack=np.int64(packet.ack),
+        window=np.int64(packet.window),
+        payload=np.int64(packet.payload),
+    )
+    follow_segment(buffer, state, packet, at, stop, segment)
 
 
 @inlined

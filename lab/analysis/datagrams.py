@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.analysis.compiled import inlined
-from lab.analysis.endpoints import find_pair
+from lab.analysis.endpoints import FIND_ONLY, find_pair
 from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.state import FLOWS
 from lab.analysis.words import ICMP, ICMP6, ICMP_ERROR_PACKET, TCP, UDP
@@ -97,7 +97,7 @@ def follow_icmp_error(buffer, state, packet, index, at, stop, vantage):
         protocol,
         packet.ip_version,
         vantage,
-        False,
+        FIND_ONLY,
     )
     if pair < 0 or state.pairs[pair].live < 0:
         return False

@@ -13,6 +13,7 @@ from lab.analysis.packet_records import big16, mixed
 from lab.analysis.state import ADDRESSES, PAIRS, State
 from lab.analysis.words import ICMP, ICMP6
 
+CREATE, FIND_ONLY = np.bool_(True), np.bool_(False)
 INDEX_BITS = np.uint64(0xFFFFFFFF)
 
 # ICMP messages that come as question and answer, by (question, answer): RFC 792, RFC 4443, RFC 950.
@@ -60,7 +61,7 @@ def address_row(state, high, low, ip_version):
 
 @inlined
 def find_pair(state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_version, vantage, create):
-    """The row of the pair of endpoints a (source) and b; with `create` a new one if it was never seen, otherwise -1.
+    """The row of the pair of endpoints a (source) and b; by `CREATE` a new one if it was never seen, otherwise -1.
 
     Returns (row, whether a is the lower endpoint).
     """
@@ -114,18 +115,20 @@ def find_pair(state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_
     return row, a_is_low
 
 
-@kernel
-def resolve(buffer, packets, first, count, works, state):
-    """Find the pair of every packet of a batch, ahead of the loop that follows connections: memory answers in parallel.
+@inlined
+def resolve(buffer, packets, first, works, start, stop, state):
+    """Find the pairs of a few packets ahead of the loop that follows connections: memory answers in parallel.
+
+    They are `works[start:stop]` and the packets beside them, from `packets[first + start]`.
 
     A later fragment has no ports; `follow` gives it the pair of its first fragment.
     """
-    for i in range(count):
+    for i in range(start, stop):
         packet, work = packets[first + i], works[i]
         ip_version = packet.ip_version
         if ip_version == 0 or work.fragment_offset:
             continue
-        protocol = packet.protocol
+        protocol = np.int64(packet.protocol)
         port_a, port_b = np.int64(packet.source_port), np.int64(packet.destination_port)
         if protocol in (ICMP, ICMP6):
             port_a = conversation_port(buffer, work.transport, port_a)
@@ -143,7 +146,7 @@ def resolve(buffer, packets, first, count, works, state):
             protocol,
             ip_version,
             work.vantage,
-            True,
+            CREATE,
         )
         packet.pair = pair
         packet.source_is_low = is_low

@@ -102,7 +102,7 @@ def note_handshake(connection, me, peer, segment):
                 me.acked_syn_plainly = 1
         else:
             note_ack(me, peer, segment.seq, segment.ack, segment.t_ns)
-    settle(connection, me, peer, segment.t_ns)
+    settle(connection, me, peer)
 
 
 @inlined
@@ -131,7 +131,7 @@ def check_early(connection, me, peer):
 
 
 @inlined
-def settle(connection, me, peer, t_ns):
+def settle(connection, me, peer):
     """See whether the facts make a complete handshake."""
     three_way = (me.syns and peer.syn_ack_valid and me.acked_syn_plainly) or (
         peer.syns and me.syn_ack_valid and peer.acked_syn_plainly
@@ -139,7 +139,6 @@ def settle(connection, me, peer, t_ns):
     both_opened = me.syns and peer.syns and me.acked_syn and peer.acked_syn
     if three_way or both_opened:
         connection.opened = 1
-        connection.opened_t = t_ns
 
 
 @inlined

@@ -11,6 +11,8 @@ SYN-ACK and then the responder's RST, no SYN seen; SH, SHR the same with FIN; OT
 
 from __future__ import annotations
 
+import numpy as np
+
 from lab.analysis.compiled import inlined
 from lab.analysis.state import HISTORY_LETTERS
 from lab.analysis.words import (
@@ -39,7 +41,10 @@ from lab.analysis.words import (
 )
 
 LETTERS = "shadfrtgwqi"
-LETTER_S, LETTER_H, LETTER_A, LETTER_D, LETTER_F, LETTER_R, LETTER_T, LETTER_G, LETTER_W, LETTER_Q, LETTER_I = range(11)
+# Typed, so that a function is compiled once for all letters and not anew for each (a plain number is its own type).
+LETTER_S, LETTER_H, LETTER_A, LETTER_D, LETTER_F, LETTER_R, LETTER_T, LETTER_G, LETTER_W, LETTER_Q, LETTER_I = (
+    np.int64(place) for place in range(11)
+)
 FROM_HIGH = 0x80
 
 

@@ -38,38 +38,39 @@ ADDRESS = np.dtype(
 )
 """One address. `originator`: the caller says that this is a client's."""
 
+HISTORY_LETTERS = 28
+
 CONNECTION = np.dtype(
     [
-        ("first_t", np.int64),
         ("last_t", np.int64),
-        ("first_packet", np.int64),
         ("last_packet", np.int64),
         ("pair", np.int32),
         ("previous", np.int32),
-        ("opened_t", np.int64),
-        ("rst_t", np.int64),
-        ("rst_packets", np.uint32),
-        ("icmp_errors", np.uint32),
-        ("capture_duplicates", np.uint32),
         ("orig", np.uint8),
         ("opened", np.uint8),
         ("reordered", np.uint8),
         ("rst_kind", np.uint8),
         ("rst_side", np.uint8),
-        ("rst_in_handshake", np.uint8),
         ("icmp_type", np.uint8),
         ("icmp_code", np.uint8),
         ("history_length", np.uint8),
-        ("history", np.uint8, (30,)),
+        ("history", np.uint8, (HISTORY_LETTERS,)),
+        ("capture_duplicates", np.uint32),
+        # 64 bytes: what every segment touches stands before
+        ("first_t", np.int64),
+        ("first_packet", np.int64),
+        ("rst_t", np.int64),
+        ("rst_packets", np.uint32),
+        ("icmp_errors", np.uint32),
+        ("filler", np.uint64, (4,)),  # to 128 bytes
     ],
     align=True,
 )
 """One incarnation of a 4-tuple. `opened`: its handshake is complete. `previous`: the incarnation before it, or -1."""
 
-HISTORY_LETTERS = 30
-
 SIDE = np.dtype(
     [
+        # What nearly every segment touches comes first, and fills two cache lines.
         # the stream
         ("isn", np.uint32),
         ("base", np.uint32),
@@ -77,26 +78,48 @@ SIDE = np.dtype(
         ("highest_ack", np.uint32),
         ("last_ack", np.uint32),
         ("window", np.uint32),
+        ("packets", np.uint32),
+        ("new", np.uint32),
+        ("pure_acks", np.uint32),
         ("gap", np.int32),
+        ("letters", np.uint16),
         ("gaps", np.uint16),
+        ("mss", np.uint16),
+        ("duplicate_run", np.uint16),
         ("seen", np.uint8),
         ("has_isn", np.uint8),
         ("has_ack", np.uint8),
+        ("has_fin", np.uint8),
         ("window_scale", np.int8),
+        ("timing", np.uint8),
+        ("recovering", np.uint8),
+        ("acked_keep_alive", np.uint8),
+        ("timed_end", np.uint32),
+        ("recover", np.uint32),
+        # 64 bytes
         ("bytes", np.int64),
-        # the handshake
+        ("timed_t", np.int64),
+        ("rtt_min", np.int64),
+        ("rtt_sum", np.int64),
+        ("rtt_samples", np.uint32),
+        ("fin_seq", np.uint32),
+        ("keep_alives", np.uint32),
+        ("probes", np.uint32),
+        ("zero_windows", np.uint32),
+        ("sack_edge", np.uint32),
+        ("last_retransmission", np.int32),
+        ("syns", np.uint32),
+        # 128 bytes: the handshake
         ("syn_t", np.int64),
         ("syn_ack_t", np.int64),
         ("ack_t", np.int64),
+        ("early_t", np.int64),
         ("syn_payload", np.uint32),
         ("syn_ack_number", np.uint32),
         ("early_seq", np.uint32),
         ("early_ack", np.uint32),
-        ("early_t", np.int64),
-        ("syns", np.uint32),
         ("syn_acks", np.uint32),
         ("bad_acks", np.uint32),
-        ("mss", np.uint16),
         ("has_early", np.uint8),
         ("syn_ack_valid", np.uint8),
         ("acked_syn", np.uint8),
@@ -105,49 +128,30 @@ SIDE = np.dtype(
         ("timestamps", np.uint8),
         ("cookie", np.uint8),
         # the teardown
-        ("has_fin", np.uint8),
         ("acked_fin", np.uint8),
+        # 192 bytes
         ("acked_fin_plainly", np.uint8),
         ("sent_after_fin_acked", np.uint8),
-        ("fins", np.uint32),
-        ("fin_seq", np.uint32),
         ("fin_ack", np.uint32),
         ("plain_ack_seq", np.uint32),
-        # recovery and round trips
-        ("timed_end", np.uint32),
-        ("recover", np.uint32),
-        ("timed_t", np.int64),
-        ("timing", np.uint8),
-        ("recovering", np.uint8),
-        ("acked_keep_alive", np.uint8),
-        ("duplicate_run", np.uint16),
-        ("sack_edge", np.uint32),
-        ("last_retransmission", np.int32),
-        ("rtt_samples", np.uint32),
-        ("rtt_min", np.int64),
-        ("rtt_sum", np.int64),
-        # counts
-        ("packets", np.uint32),
+        # counts of what is rare
+        ("fins", np.uint32),
         ("resets", np.uint32),
-        ("new", np.uint32),
         ("retransmissions", np.uint32),
         ("partial", np.uint32),
         ("fast", np.uint32),
         ("spurious", np.uint32),
         ("out_of_order", np.uint32),
-        ("keep_alives", np.uint32),
-        ("probes", np.uint32),
         ("duplicate_acks", np.uint32),
-        ("zero_windows", np.uint32),
         ("super_segments", np.uint32),
         ("retransmitted_bytes", np.uint32),
-        ("pure_acks", np.uint32),
-        ("letters", np.uint32),
         ("gap_letters", np.uint32),
+        ("filler", np.uint64),  # to 256 bytes: a side begins where a cache line begins
     ],
     align=True,
 )
-"""What one side of a connection sent. Groups: its stream; its part in the handshake; in the teardown; recovery; counts.
+"""What one side of a connection sent. Groups: its stream, recovery and round trips; its part in the handshake; in the
+teardown; counts.
 
 `base` is the first sequence number seen (the ISN where a SYN was), `end` the number after the highest octet seen, SYN
 and FIN counted. `highest_ack` and `window` are what it last promised the other side, `last_ack` the acknowledgement
@@ -280,6 +284,16 @@ FIRST_ROOM = 1 << 18
 """Connections that fit before anything has to move; unused room is address space only."""
 
 
+CACHE_LINE = 64
+
+
+def _zeros(count: int, record: np.dtype[Any]) -> Any:
+    """Make records of zeros, the first at the start of a cache line."""
+    memory = np.zeros(count * record.itemsize + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + count * record.itemsize].view(record)
+
+
 def with_room(state: State, packets: int) -> State:
     """The same state with room for all that `packets` more packets may add, so that the loops never have to grow
     anything.
@@ -291,7 +305,7 @@ def with_room(state: State, packets: int) -> State:
         array = getattr(state, name)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         if used + packets * each > array.size:
-            larger = np.zeros(max(2 * (used + packets * each), FIRST_ROOM * each), record)
+            larger = _zeros(max(2 * (used + packets * each), FIRST_ROOM * each), record)
             larger[:used] = array[:used]
             grown[name] = larger
     return state._replace(**grown) if grown else state

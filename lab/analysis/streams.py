@@ -328,7 +328,7 @@ def note_gap(state, connection, peer, ack, from_high):
     hole = peer.gap >= 0 and distance(ack, state.gaps[peer.gap].start) > 0
     if hole or (distance(ack, peer.end) > 0 and distance(ack, peer.end) <= LARGEST_WINDOW):
         peer.gap_letters += 1
-        write_at_powers_of_ten(connection, not from_high, LETTER_G, np.int64(peer.gap_letters))
+        write_at_powers_of_ten(connection, 1 - from_high, LETTER_G, np.int64(peer.gap_letters))
 
 
 @inlined

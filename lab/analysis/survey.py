@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lab.analysis.capture_file import BATCH_PACKETS, BATCHES_VALID, Batch, CaptureReader, Interface
 from lab.analysis.connections import follow
-from lab.analysis.endpoints import address_row, resolve, with_slots
+from lab.analysis.endpoints import address_row, with_slots
 from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.packets import dissect
 from lab.analysis.spill import Spill
@@ -132,7 +132,7 @@ class _Reading:
         try:
             for batch in reader.batches():
                 _meet_interfaces(self._result, reader, first_capture)
-                self._dissect(reader, batch)
+                self._dissect(reader, batch, first_capture)
                 if self._stopped.is_set():
                     return
         except CaptureFileBroken as error:
@@ -143,14 +143,14 @@ class _Reading:
             captures[-1].error = error
         _meet_interfaces(self._result, reader, first_capture)
 
-    def _dissect(self, reader: CaptureReader, batch: Batch) -> None:
+    def _dissect(self, reader: CaptureReader, batch: Batch, first_capture: int) -> None:
         """Take one batch apart and hand it on."""
         if self._used + batch.count > CHUNK_PACKETS:
             self._chunk, self._used = np.zeros(CHUNK_PACKETS, PACKET), 0
         works = self._works[self._turn]
         self._turn = (self._turn + 1) % BATCHES_VALID
         dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, self._chunk, self._used, works)
-        _count(self._result, self._chunk, self._used, batch.count)
+        _count(self._result.captures, batch, first_capture)
         self.queue.put(_Dissected(batch=batch, works=works, chunk=self._chunk, first=self._used))
         self._used += batch.count
 
@@ -169,7 +169,6 @@ def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
             chunk, count = got.chunk, got.batch.count
             state = with_slots(result.spill.with_room(result.state, count), count)
             result.state = state
-            resolve(got.batch.buffer, chunk, got.first, count, got.works, state)
             follow(got.batch.buffer, chunk, got.first, result.packets, count, got.works, state)
             result.packets += count
             used = got.first + count
@@ -192,13 +191,13 @@ def _meet_interfaces(result: Survey, reader: CaptureReader, first_capture: int) 
     reader.interface_table["capture"] = first_capture + np.arange(len(reader.interfaces))
 
 
-def _count(result: Survey, chunk: Records, first: int, count: int) -> None:
+def _count(captures: list[CaptureRecord], batch: Batch, first_capture: int) -> None:
     """Count a batch for its interfaces."""
-    numbers, times = chunk["capture"][first : first + count], chunk["t_ns"][first : first + count]
+    numbers, times = batch.frames.interface[: batch.count], batch.frames.t_ns[: batch.count]
     lowest, highest = int(numbers.min()), int(numbers.max())
     for number in [lowest] if lowest == highest else np.unique(numbers).tolist():
         mine = times if lowest == highest else times[numbers == number]
-        record = result.captures[number]
+        record = captures[first_capture + number]
         record.packets += mine.size
         low, high = int(mine.min()), int(mine.max())
         record.first_ns = low if record.first_ns is None else min(record.first_ns, low)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from lab.analysis import analyze, compiled, write_parquet
+from lab.analysis import (
+    analyze,
+    compile_ahead,
+    compiled,
+    connections,
+    endpoints,
+    judgements,
+    packets,
+    write_parquet,
+)
 from tests.analysis.test_corpus import CASES, input_of
 from tests.pcaps.craft import Ladder, write_pcap
 
@@ -64,12 +75,40 @@ def test_a_client_that_the_caller_names_is_the_originator_midstream(tmp_path: Pa
 
 def test_a_first_call_that_compiles_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+    monkeypatch.setattr(compile_ahead, "HALVES", {})
     monkeypatch.setattr(compiled, "compiles_on_first_call", lambda: True)
     analyze([], on_compile=said.append)
     monkeypatch.setattr(compiled, "compiles_on_first_call", lambda: False)
     analyze([], on_compile=said.append)
     assert len(said) == 1
     assert "compiling" in said[0]
+
+
+def test_a_process_that_finds_another_one_compiling_waits_for_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(compiled, "FOLDER", tmp_path)
+    monkeypatch.setattr(compile_ahead.subprocess, "Popen", lambda *given, **_: started.append(given))
+    waits = threading.Thread(target=compile_ahead.compile_ahead, args=(None,))
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waits.start()
+        waits.join(0.2)
+        assert waits.is_alive()
+        compiled.note_complete()
+    waits.join(10)
+    assert not waits.is_alive()
+    assert not started
+
+
+def test_compiling_ahead_leaves_nothing_to_compile(tmp_path: Path) -> None:
+    analysis = analyze(ALL, originators=["10.0.0.1"])
+    write_parquet(analysis, tmp_path)
+    assert analysis.packets().height == analysis.packet_count
+    for kernel in (connections.follow, packets.dissect, judgements.finish_packets, endpoints.address_row):
+        compiled_here = sum(kernel.stats.cache_misses.values())  # type: ignore[attr-defined]
+        assert compiled_here == 0, f"{kernel} was compiled anew"
 
 
 def test_machine_code_goes_to_the_first_folder_that_can_be_written(tmp_path: Path) -> None:
