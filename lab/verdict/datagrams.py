@@ -78,4 +78,6 @@ def _unexplained(
     )
     lost = int(chosen["lost"].sum())
     said = f"{place}: {lost} reached the host and no recv; its kernel threw away {thrown} ({', '.join(THROWN_AWAY)})"
+    if evidence.manifest["server_host"] in hosts and "dropped" in evidence.server:
+        said += f", of which the server's socket counts {evidence.server['dropped']}"
     return Observation(value=abs(lost - thrown), evidence=said, doubt=doubt)
