@@ -64,8 +64,9 @@ clean: $(STAMP)  ## Remove what crashed runs left on this machine (by label; run
 schema: $(STAMP)  ## Write scenarios/scenario.schema.json anew from the types
 	@$(LAB) schema > scenarios/scenario.schema.json
 
+# One process more than processors: tests wait for other programs.
 test: $(STAMP)  ## Run the tests that need neither Docker nor root
-	@$(VENV)/bin/python -m pytest -m "not live" -n auto $(ARGS)
+	@$(VENV)/bin/python -m pytest -m "not live" -n $$(($$(nproc) + 1)) $(ARGS)
 
 test-live: $(STAMP)  ## Run the tests on a real Docker engine
 	@$(VENV)/bin/python -m pytest -m live --timeout=600 $(ARGS)

@@ -344,7 +344,11 @@ def down(
     """End a lab that `lab up` left running: collect its captures and results, then remove its hosts."""
     from lab.lifted import lower
 
-    print(f"removed; what it left: {_short(lower(run_name, Root()))}")
+    folder = lower(run_name, Root())
+    from lab.results import make_captures
+
+    make_captures(folder)
+    print(f"removed; what it left: {_short(folder)}")
 
 
 @app.command()

