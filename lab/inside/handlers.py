@@ -20,14 +20,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+
+from lab.inside.frozen import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes that `respond` may answer with: a typing mistake must not eat a machine's memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Handler:
     """How to answer one message."""
 

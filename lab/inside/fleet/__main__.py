@@ -6,22 +6,24 @@ wrong, 3 this machine lacks what it takes.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 from lab.inside import lifecycle
+from lab.inside.arguments import Option, read_arguments
 
 from .coordinator import Coordinator
 from .plan import PlanInvalid, read_plan
 
+OPTIONS = [Option("plan", "what to do, as JSON or @FILE: see lab/inside/fleet/plan.py", required=True)]
+
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lab.inside.fleet", description="The client fleet of one host.")
-    parser.add_argument("--plan", required=True, metavar="JSON|@FILE", help="what to do: see lab/inside/fleet/plan.py")
-    given = parser.parse_args(arguments).plan
+    given = read_arguments("fleet", "The client fleet of one host.", OPTIONS, arguments)["plan"]
     try:
-        plan = read_plan(Path(given[1:]).read_text() if given.startswith("@") else given)
+        if given.startswith("@"):
+            with open(given[1:]) as file:
+                given = file.read()
+        plan = read_plan(given)
     except (PlanInvalid, OSError) as error:
         lifecycle.say(str(error))
         return 2

@@ -6,30 +6,23 @@ framing's decoder finds their ends. Only a connection in the middle of an answer
 
 from __future__ import annotations
 
-import random
-import string
-from typing import Protocol
+from _random import Random
 
-from lab.inside.boundary_tap import Tap
 from lab.inside.framing import Decoder, FixedSize, Framing, FramingError, parse_framing
 
-from .plan import Plan
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lab.inside.boundary_tap import Tap
 
+    from .plan import Plan
 
-class Answers(Protocol):
-    """Cuts what was read into answers."""
-
-    def take(self, fd: int, data: bytes) -> tuple[int, bytes | None]:
-        """Take bytes read from a connection; returns how many answers they complete, and the first wrong one."""
-
-    def forget(self, fd: int) -> None:
-        """Drop what is kept for a connection that is gone."""
+LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
 
 def body(size: int, seed: int) -> bytes:
     """The body of every message: lower-case letters drawn by the seed, so that `upper` visibly changes each."""
-    letters = random.Random(seed).choices(string.ascii_lowercase, k=min(size, 4096))
-    text = "".join(letters).encode()
+    draw = Random(seed).random
+    text = bytes(LETTERS[int(draw() * len(LETTERS))] for _ in range(min(size, 4096)))
     return (text * (size // len(text) + 1))[:size]
 
 
@@ -86,10 +79,18 @@ class FramedAnswers:
         self._partial.pop(fd, None)
 
 
+if TYPE_CHECKING:
+    Answers = KnownSizeAnswers | FramedAnswers
+    """What cuts bytes that were read into answers. `take` returns how many answers they complete, and the first wrong
+    one; `forget` drops what is kept for a connection that is gone."""
+
+
 def boundary_tap(plan: Plan) -> Tap | None:
     """Return what logs the boundaries of the first connections; None where the plan wants none."""
     if not plan.boundaries:
         return None
+    from lab.inside.boundary_tap import Tap
+
     requests, answers = (parse_framing(plan.message.framing, side=side) for side in ("server", "client"))
     if plan.message.answer_bytes is not None:
         answers = FixedSize(plan.message.answer_bytes)

@@ -8,13 +8,13 @@ round.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from .connections import NOBODY
 from .exchange import LOST, Exchange
 from .open_load import await_answers
 from .phases import Burst
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

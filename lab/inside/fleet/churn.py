@@ -8,7 +8,6 @@ s), which the result shows as EADDRNOTAVAIL; `rst` leaves no TIME-WAIT.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from .connect import Connecting
 from .counters import INDEX
@@ -18,6 +17,7 @@ from .latency_log import CHURN_BASE
 from .pacing import Pace
 from .phases import Churn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

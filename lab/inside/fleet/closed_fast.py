@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import select
 import time
-from typing import TYPE_CHECKING
 
 from .answers import KnownSizeAnswers
 from .counters import INDEX
 from .latency_log import BATCH, NEVER
 from .phases import ClosedLoad
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

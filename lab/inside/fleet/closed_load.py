@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from array import array
 from collections import deque
-from typing import TYPE_CHECKING
 
 from . import closed_fast
 from .connections import NOBODY
 from .exchange import LOST, Exchange
 from .phases import ClosedLoad
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

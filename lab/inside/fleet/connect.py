@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import select
 import time
-from typing import TYPE_CHECKING
 
 from .connections import pending_error
 from .counters import INDEX
@@ -19,6 +18,7 @@ from .latency_log import CONNECT, NEVER
 from .pacing import Pace
 from .phases import Connect
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

@@ -22,17 +22,20 @@ import select
 import socket
 import struct
 from array import array
-from collections.abc import Callable
-from typing import TypeVar
 
 from .counters import INDEX, error_cell
 from .plan import Plan, address_family
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 IP_BIND_ADDRESS_NO_PORT = 24
 """From <linux/in.h>: bind(2) takes the address now and leaves the port to connect(2), which may share ports between
 targets then. Without it 28,232 connections are all that one source address can hold, whatever the targets."""
-
-T = TypeVar("T")
 
 NOBODY = -1
 _LINGER_NONE = struct.pack("ii", 1, 0)

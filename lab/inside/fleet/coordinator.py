@@ -6,22 +6,24 @@ socket exists and share one page of counters with it; orders and reports travel 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
 import signal
 import sys
 import time
-import traceback
-from typing import Any, NoReturn
 
 from lab.inside import lifecycle
+from lab.inside.native import Int, Library
 
 from . import worker as worker_module
 from .counters import Counters
 from .plan import Plan
 from .result import PhaseRecord, assemble
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 PROGRESS_S = 0.5
 HEAD_START_NS = 2_000_000
@@ -78,8 +80,9 @@ class Coordinator:
 
     def run(self) -> int:
         """Go through the plan; returns the exit code (0 unless a worker broke)."""
-        for stale in lifecycle.out_folder().glob("latency-*.bin"):
-            stale.unlink()  # of an earlier run by hand, which may have had more workers
+        for stale in os.listdir(lifecycle.out_path(".")):
+            if stale.startswith("latency-"):
+                os.unlink(lifecycle.out_path(stale))  # of an earlier run by hand, which may have had more workers
         anchor = {"monotonic_ns": time.monotonic_ns(), "realtime_ns": time.time_ns()}
         for index in range(self._plan.workers):
             self._children.append(self._fork(index))
@@ -133,11 +136,13 @@ class Coordinator:
             signal.set_wakeup_fd(-1)
             for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
                 signal.signal(ignored, signal.SIG_IGN)  # the parent hears them, and tells through the stop flag
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            Library(None).function("prctl", Int, Int)(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:
-                worker_module.run(self._plan, index, self._counters, lifecycle.out_folder(), orders, reports)
+                worker_module.run(self._plan, index, self._counters, orders, reports)
                 status = 0
         except BaseException:  # noqa: BLE001  a forked child ends here: its trace is all that can be handed on
+            import traceback
+
             traceback.print_exc()
             sys.stderr.flush()
         finally:

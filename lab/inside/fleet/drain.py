@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import TYPE_CHECKING
 
 from .connections import NOBODY, abort_on_close, half_close
 from .counters import INDEX, error_cell
 from .pacing import Pace
 from .phases import Drain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

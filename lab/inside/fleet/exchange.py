@@ -10,11 +10,11 @@ from __future__ import annotations
 import select
 import time
 from array import array
-from typing import TYPE_CHECKING
 
 from .counters import INDEX
 from .latency_log import NEVER
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

@@ -22,8 +22,14 @@ import struct
 import sys
 import time
 from array import array
-from collections.abc import Sequence
-from pathlib import Path
+
+from lab.inside.lifecycle import out_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Ints = Sequence[int]
 
 MAGIC = b"LABLAT01"
 HEADER = struct.Struct("<8sqqqq24x")
@@ -33,8 +39,6 @@ NEVER = -1
 BATCH = 512
 """Records gathered before a write: few enough to stay in the processor's cache."""
 
-Ints = Sequence[int]
-
 CHURN_BASE = 1 << 32
 """Short connections of churn phases are numbered from here, apart from those the fleet holds open."""
 
@@ -42,7 +46,7 @@ CHURN_BASE = 1 << 32
 class LatencyLog:
     """The records of one worker."""
 
-    def __init__(self, folder: Path, worker: int, most: int) -> None:
+    def __init__(self, worker: int, most: int) -> None:
         self.phase = 0
         self.kept = 0
         self.not_kept = 0
@@ -52,7 +56,7 @@ class LatencyLog:
         self._connection, self._kinds, self._planned, self._sent, self._done = (c.append for c in self._columns)
         self.monotonic_ns, self.realtime_ns = time.monotonic_ns(), time.time_ns()
         self._file = os.open(
-            folder / f"latency-{worker}.bin", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644
+            out_path(f"latency-{worker}.bin"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644
         )
         _write(self._file, HEADER.pack(MAGIC, worker, RECORD.size, self.monotonic_ns, self.realtime_ns))
 

@@ -6,7 +6,9 @@ they are exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SUB_BITS = 6
 

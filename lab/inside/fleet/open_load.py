@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from .connections import NOBODY
 from .counters import INDEX
@@ -19,6 +18,7 @@ from .latency_log import PROBE
 from .pacing import Pace
 from .phases import OpenLoad, Probe
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

@@ -10,17 +10,18 @@ epoll_wait(2) counts in milliseconds.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 import sys
 import time
-from dataclasses import dataclass
+
+from lab.inside.frozen import frozen
+from lab.inside.native import Int, Library, Pointer, get_errno
 
 NS = 1_000_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Pace:
     """The due times of one worker's arrivals."""
 
@@ -87,16 +88,18 @@ if sys.version_info >= (3, 13):
         os.timerfd_settime_ns(fd, flags=_ABSOLUTE, initial=at_ns)
 
 else:  # Python 3.11 and 3.12 do not offer these calls, but their C library does
-    _libc = ctypes.CDLL(None, use_errno=True)
+    _libc = Library(None)
+    _timerfd_create = _libc.function("timerfd_create", Int, Int)
+    _timerfd_settime = _libc.function("timerfd_settime", Int, Int, Pointer, Pointer)
     _itimerspec = struct.Struct("qqqq")  # interval seconds and nanoseconds, first expiry seconds and nanoseconds
 
     def _create() -> int:
-        fd: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
+        fd: int = _timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
         if fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+            raise OSError(get_errno(), "timerfd_create failed")
         return fd
 
     def _set(fd: int, at_ns: int) -> None:
         when = _itimerspec.pack(0, 0, at_ns // NS, at_ns % NS)
-        if _libc.timerfd_settime(fd, _ABSOLUTE, when, None) != 0:
-            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+        if _timerfd_settime(fd, _ABSOLUTE, when, None) != 0:
+            raise OSError(get_errno(), "timerfd_settime failed")

@@ -6,7 +6,7 @@ part (spread evenly over them); the rest stays open and idle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from lab.inside.frozen import frozen, names
 
 from .fields import Fields
 
@@ -14,14 +14,14 @@ GRACE_NS = 2_000_000_000
 """How long a phase goes on waiting for answers after it stopped asking, unless it says otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Connect:
     """Open all connections, as the plan's `connect` says."""
 
     phase: str = "connect"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Hold:
     """Keep every connection open and send nothing."""
 
@@ -29,7 +29,7 @@ class Hold:
     duration_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ClosedLoad:
     """Each active connection asks, waits for the answer, thinks, and asks again."""
 
@@ -48,7 +48,7 @@ class ClosedLoad:
     grace_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class OpenLoad:
     """Requests arrive at a set rate whether or not earlier ones are answered; a free connection takes each."""
 
@@ -60,7 +60,7 @@ class OpenLoad:
     grace_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Probe:
     """A gentle open load on a few connections, logged as a latency series of its own."""
 
@@ -72,7 +72,7 @@ class Probe:
     grace_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Churn:
     """Short connections at a set rate: connect, exchange `messages`, close. Beside the connections held open."""
 
@@ -83,7 +83,7 @@ class Churn:
     grace_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Burst:
     """Each active connection sends its messages back to back, without waiting for answers."""
 
@@ -95,7 +95,7 @@ class Burst:
     grace_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SlowRead:
     """Each active connection sends `messages` at once and then reads the answers at a trickle."""
 
@@ -108,7 +108,7 @@ class SlowRead:
     grace_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Drain:
     """Close all connections, as the plan's `close` and `drain` say."""
 
@@ -163,7 +163,7 @@ def read_phase(given: Fields) -> Phase:
         phase = Connect()
         if name == "":
             return phase
-    given.end(", ".join(field.name for field in fields(phase)))
+    given.end(", ".join(names(phase)))
     return phase
 
 

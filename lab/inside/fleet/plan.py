@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass
-from typing import Any
 
 from lab.inside.framing import parse_framing
+from lab.inside.frozen import frozen, names
 from lab.inside.socket_options import socket_options
 
 from .fields import Fields, PlanInvalid
 from .phases import Burst, Churn, ClosedLoad, Connect, Drain, Hold, OpenLoad, Phase, Probe, read_phase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Plan", "PlanInvalid", "read_plan"]
 
@@ -28,7 +31,7 @@ SOCKET_OPTIONS = socket_options(
 """What a plan may set on every socket before it connects: setsockopt(2) by the names that servers take too."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ConnectPace:
     """How connections are opened."""
 
@@ -39,7 +42,7 @@ class ConnectPace:
     timeout_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Message:
     """What is sent, and what a right answer is."""
 
@@ -52,7 +55,7 @@ class Message:
     """`upper` or `echo`: what the answer must hold; None: its size alone counts."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DrainPace:
     """How connections are closed."""
 
@@ -62,7 +65,7 @@ class DrainPace:
     wait_peer_close_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Plan:
     """One fleet host's whole work."""
 
@@ -164,7 +167,7 @@ def _read(given: Fields) -> Plan:
     connect.end("rate_per_s, in_flight, timeout_ns")
     message.end("bytes, framing, answer_bytes, check")
     drain.end("rate_per_s, in_flight, wait_peer_close_ns")
-    given.end(", ".join(Plan.__dataclass_fields__))
+    given.end(", ".join(names(Plan)))
     return plan
 
 

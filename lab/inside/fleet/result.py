@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from lab.inside.frozen import as_dict
 
 from .counters import Counters
 from .lateness import Lateness
 from .phases import ClosedLoad, Phase
 from .plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LATE_NS = 10_000_000
 """A generator whose 99th percentile of lateness exceeds this did not keep its own schedule."""
@@ -17,18 +20,18 @@ BUSY = 0.95
 """A worker that computed for this share of a load phase had no time to ask for more."""
 
 
-@dataclass(kw_only=True)
 class PhaseRecord:
     """One phase as the parent saw it."""
 
-    index: int
-    phase: Phase
-    before: dict[str, int]
-    begin_realtime_ns: int
-    after: dict[str, int] = field(default_factory=dict)
-    end_realtime_ns: int = 0
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    """One line of each worker: begin, end and CPU time of its part."""
+    def __init__(self, *, index: int, phase: Phase, before: dict[str, int], begin_realtime_ns: int) -> None:
+        self.index = index
+        self.phase = phase
+        self.before = before
+        self.begin_realtime_ns = begin_realtime_ns
+        self.after: dict[str, int] = {}
+        self.end_realtime_ns = 0
+        self.reports: list[dict[str, Any]] = []
+        """One line of each worker: begin, end and CPU time of its part."""
 
     def as_json(self) -> dict[str, Any]:
         lateness = Lateness()
@@ -39,7 +42,7 @@ class PhaseRecord:
         shares = [r["cpu_ns"] / max(r["end_ns"] - r["begin_ns"], 1) for r in self.reports]
         row = {
             "index": self.index,
-            **asdict(self.phase),
+            **as_dict(self.phase),
             "begin_ns": min((r["begin_ns"] for r in self.reports), default=None),
             "end_ns": max((r["end_ns"] for r in self.reports), default=None),
             "begin_realtime_ns": self.begin_realtime_ns,

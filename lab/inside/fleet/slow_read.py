@@ -10,13 +10,13 @@ from __future__ import annotations
 import select
 import time
 from array import array
-from typing import TYPE_CHECKING
 
 from .connections import NOBODY
 from .exchange import LOST, READ_BYTES, Exchange
 from .open_load import await_answers
 from .phases import SlowRead
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from lab.inside.numbered import HEAD
 
@@ -25,7 +23,10 @@ from .latency_log import NEVER
 from .pacing import Pace
 from .phases import Burst, ClosedLoad, OpenLoad
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .worker import Worker
 
 SENT, RECEIVED, ANSWERED = INDEX["sent"], INDEX["received"], INDEX["answered"]

@@ -14,9 +14,6 @@ import os
 import resource
 import select
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 from . import burst, churn, closed_load, connect, drain, hold, open_load, phases, slow_read, udp
 from .answers import boundary_tap, request_and_answers
@@ -26,6 +23,11 @@ from .latency_log import LatencyLog
 from .lateness import Lateness
 from .pacing import Timer
 from .plan import Plan, spread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 TICK_S = 0.05
 """How often, at least, a loop looks whether it shall stop."""
@@ -53,7 +55,7 @@ _RUN_UDP: dict[type, Callable[..., None]] = _RUN | {
 class Worker:
     """What every phase of a worker needs."""
 
-    def __init__(self, plan: Plan, index: int, counters: Counters, folder: Path) -> None:
+    def __init__(self, plan: Plan, index: int, counters: Counters) -> None:
         self.plan = plan
         self.index = index
         self.counters = counters
@@ -64,7 +66,7 @@ class Worker:
         self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
         self.write: Callable[[int, bytes | memoryview], int] = self.tap.write if self.tap else os.write
         """The system's calls, or those that log where messages, sends and recvs begin and end."""
-        self.log = LatencyLog(folder, index, plan.latency_records)
+        self.log = LatencyLog(index, plan.latency_records)
         self.timer = Timer()
         self.connections.epoll.register(self.timer.fd, select.EPOLLIN)
         self.lateness = Lateness()
@@ -150,10 +152,10 @@ class Worker:
         self.connections.epoll.close()
 
 
-def run(plan: Plan, index: int, counters: Counters, folder: Path, control: int, report: int) -> None:
+def run(plan: Plan, index: int, counters: Counters, control: int, report: int) -> None:
     """Be worker `index` until the parent closes `control`."""
     gc.disable()  # nothing here makes cycles; searching for them costs the hot loops some percent of their time
-    worker = Worker(plan, index, counters, folder)
+    worker = Worker(plan, index, counters)
     _report(report, {"armed": True})
     worker.connections.epoll.register(control, select.EPOLLIN)
     while (order := _next_order(worker, control)) is not None:
