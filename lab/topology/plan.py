@@ -278,6 +278,7 @@ def _fleet_plan(
         "first_connection": first,
         "connections": count,
         "workers": workers,
+        "crowd": workers * hosts,
         "connect": {
             "rate_per_s": fleet.connect.rate / hosts if fleet.connect.rate else None,
             "in_flight": fleet.connect.in_flight,

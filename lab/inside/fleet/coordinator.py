@@ -138,6 +138,7 @@ class Coordinator:
                 signal.signal(ignored, signal.SIG_IGN)  # the parent hears them, and tells through the stop flag
             Library(None).function("prctl", Int, Int)(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:
+                lifecycle.join_crowd(self._plan.crowd)
                 worker_module.run(self._plan, index, self._counters, orders, reports)
                 status = 0
         except BaseException:  # noqa: BLE001  a forked child ends here: its trace is all that can be handed on

@@ -78,6 +78,8 @@ class Plan:
     first_connection: int
     connections: int
     workers: int
+    crowd: int
+    """Workers of all fleet hosts that share this machine's processors, this host's included."""
     connect: ConnectPace
     message: Message
     phases: tuple[Phase, ...]
@@ -141,6 +143,7 @@ def _read(given: Fields) -> Plan:
         first_connection=given.integer("first_connection", 0),
         connections=given.integer("connections"),
         workers=given.integer("workers", 1, least=1, most=1024),
+        crowd=given.integer("crowd", 1, least=1),
         connect=ConnectPace(
             rate_per_s=connect.number("rate_per_s", None, least=0.001),
             in_flight=connect.integer("in_flight", 256, least=1),

@@ -167,6 +167,7 @@ class Children:
 
         def work(mine: socket.socket) -> Callable[[], None]:
             def in_child() -> None:
+                lifecycle.join_crowd(len(listeners))
                 for listener in listeners:
                     if listener is not mine:
                         listener.close()
