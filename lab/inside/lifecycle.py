@@ -166,7 +166,7 @@ def raise_descriptor_limit() -> int:
 
 
 def join_crowd(processes: int) -> None:
-    """Let this process, one of so many of its kind, wait for its turn when it wakes up, if they outnumber the processors.
+    """Let this process, one of so many of its kind, wait for its turn when it wakes up, where processors are few.
 
     A process that wakes up normally interrupts the one that woke it. With a hundred of them on two processors nearly
     every message is a switch then; under SCHED_BATCH (sched(7)) one works off what it has, and what arrives for the

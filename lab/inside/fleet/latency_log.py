@@ -23,11 +23,10 @@ import sys
 import time
 from array import array
 
-from lab.inside.lifecycle import out_path
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     Ints = Sequence[int]
 
@@ -46,7 +45,7 @@ CHURN_BASE = 1 << 32
 class LatencyLog:
     """The records of one worker."""
 
-    def __init__(self, worker: int, most: int) -> None:
+    def __init__(self, folder: str | Path, worker: int, most: int) -> None:
         self.phase = 0
         self.kept = 0
         self.not_kept = 0
@@ -56,7 +55,7 @@ class LatencyLog:
         self._connection, self._kinds, self._planned, self._sent, self._done = (c.append for c in self._columns)
         self.monotonic_ns, self.realtime_ns = time.monotonic_ns(), time.time_ns()
         self._file = os.open(
-            out_path(f"latency-{worker}.bin"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644
+            os.path.join(folder, f"latency-{worker}.bin"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644
         )
         _write(self._file, HEADER.pack(MAGIC, worker, RECORD.size, self.monotonic_ns, self.realtime_ns))
 

@@ -15,6 +15,8 @@ import resource
 import select
 import time
 
+from lab.inside import lifecycle
+
 from . import burst, churn, closed_load, connect, drain, hold, open_load, phases, slow_read, udp
 from .answers import boundary_tap, request_and_answers
 from .connections import NOBODY, Connections
@@ -66,7 +68,7 @@ class Worker:
         self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
         self.write: Callable[[int, bytes | memoryview], int] = self.tap.write if self.tap else os.write
         """The system's calls, or those that log where messages, sends and recvs begin and end."""
-        self.log = LatencyLog(index, plan.latency_records)
+        self.log = LatencyLog(lifecycle.out_path(""), index, plan.latency_records)
         self.timer = Timer()
         self.connections.epoll.register(self.timer.fd, select.EPOLLIN)
         self.lateness = Lateness()
