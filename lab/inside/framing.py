@@ -25,7 +25,11 @@ from __future__ import annotations
 import json
 import struct
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
 """Bytes a message may have unless the caller says otherwise: a broken length field must not fill the memory."""
@@ -44,15 +48,20 @@ class FramingError(ValueError):
         self.messages: list[bytes] = []
 
 
-class Taken(NamedTuple):
-    """What one step over some bytes gave."""
+if TYPE_CHECKING:
 
-    messages: list[bytes]
-    """Whole messages, in order."""
-    used: int
-    """Bytes those took, framing included; what follows belongs to the next message."""
-    wanted: int
-    """The next message cannot be whole before this many bytes follow `used`; 0 where nothing is left over."""
+    class Taken(NamedTuple):
+        """What one step over some bytes gave."""
+
+        messages: list[bytes]
+        """Whole messages, in order."""
+        used: int
+        """Bytes those took, framing included; what follows belongs to the next message."""
+        wanted: int
+        """The next message cannot be whole before this many bytes follow `used`; 0 where nothing is left over."""
+
+else:
+    Taken = namedtuple("Taken", ("messages", "used", "wanted"))  # importing `typing` is dear: see lifecycle.py
 
 
 class Framing(ABC):
