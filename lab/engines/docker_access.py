@@ -13,16 +13,25 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import docker
 from docker.context import ContextAPI
 from docker.errors import DockerException
 from docker.tls import TLSConfig
 
+from lab.engines.kept import kept, mark
 from lab.errors import MachineLacks
 
 API_TIMEOUT_S = 60
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+PLUGIN_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+"""Where the `docker` command looks for `docker compose`, beside the user's own folder."""
 CONNECTIONS = 64
 """One for each container whose output is followed, and some for requests beside them."""
 
@@ -94,24 +103,36 @@ def compose_command() -> tuple[str, ...]:
 
     Raises MachineLacks when there is none.
     """
-    if chosen := os.environ.get("LAB_COMPOSE"):
-        return tuple(shlex.split(chosen))
-    for words in (("docker", "compose"), ("docker-compose",)):
-        if shutil.which(words[0]) and _answers([*words, "version"]):
-            return words
+    return tuple(_compose()["words"])
+
+
+def compose_version() -> str:
+    """Return Compose's name and version for people, e.g. `docker compose 2.26.1-4`. Raises MachineLacks."""
+    found = _compose()
+    return f"{' '.join(found['words'])} {found['version'] or 'of unknown version'}"
+
+
+def _compose() -> dict[str, Any]:
+    """Find Compose and its version; asking takes nearly a second with 1.29, so the answer is kept."""
+    chosen = os.environ.get("LAB_COMPOSE")
+    candidates = [shlex.split(chosen)] if chosen else [["docker", "compose"], ["docker-compose"]]
+    programs = [shutil.which(words[0]) for words in candidates]
+    folders = [os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), *PLUGIN_FOLDERS]
+    plugins = [f"{folder}/{'cli-plugins/' * (place == 0)}docker-compose" for place, folder in enumerate(folders)]
+    conditions = [candidates, *map(mark, programs), *map(mark, plugins)]
+    return kept("compose", conditions, lambda: _ask_compose(candidates, trusted=bool(chosen)))
+
+
+def _ask_compose(candidates: Sequence[Sequence[str]], *, trusted: bool) -> dict[str, Any]:
+    """Ask each candidate for its version; the first that answers it is (`trusted`: also one that does not)."""
+    for words in candidates:
+        if shutil.which(words[0]):
+            answer = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=False)
+            if answer.returncode == 0 or trusted:
+                return {"words": list(words), "version": answer.stdout.strip()}
+    if trusted:
+        return {"words": list(candidates[0]), "version": ""}
     raise MachineLacks(
         "Docker Compose: neither `docker compose` nor `docker-compose` works here",
         hint="install one of them (Debian: `apt-get install docker-compose`), or use --engine netns",
     )
-
-
-@cache
-def compose_version() -> str:
-    """Return Compose's name and version for people, e.g. `docker compose 2.26.1-4`. Raises MachineLacks."""
-    words = compose_command()
-    answer = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=False)
-    return f"{' '.join(words)} {answer.stdout.strip() or 'of unknown version'}"
-
-
-def _answers(words: Sequence[str]) -> bool:
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0

@@ -7,10 +7,8 @@ could change it does: the engine (its id, version, start as far as it can be tol
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import json
-import os
 import socket
 import struct
 from contextlib import suppress
@@ -22,10 +20,13 @@ from docker.errors import APIError, NotFound
 
 from lab.engines import labels
 from lab.engines.base_image import image_id
+from lab.engines.kept import forget, kept, mark
 from lab.errors import MachineLacks, RunFailed
 from lab.topology import Facts
 
 PROBE_S = 60
+LIMITS = "docker-limits"
+"""The name under which the probe's findings are kept."""
 ENGINE_FILES = ("/run/docker.pid", "/var/run/docker.pid", "/run/docker.sock", "/var/run/docker.sock")
 """New ones appear when a local engine starts; its limits may be others then."""
 
@@ -56,39 +57,18 @@ def docker_facts(api: docker.APIClient, image: str, *, engine: str, version: str
 
 def probe_limits(api: docker.APIClient, info: dict[str, Any], image: str) -> dict[str, Any]:
     """Return what `lab.inside.probe` finds in a container, from the cache where nothing has changed since."""
-    kept = cache_file()
-    key = _key(info, image_id(api, image))
-    with suppress(OSError, ValueError, KeyError):
-        stored = json.loads(kept.read_text())
-        if stored["key"] == key:
-            return dict(stored["found"])
-    found = _probe(api, image)
-    with suppress(OSError):  # a home that cannot be written to costs half a second a run, no more
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"key": key, "found": found}))
-        partial.replace(kept)
-    return found
+    return kept(LIMITS, _conditions(info, image_id(api, image)), lambda: _probe(api, image))
 
 
 def forget_limits() -> None:
     """Drop what is kept: a container was refused what the probe had found allowed."""
-    cache_file().unlink(missing_ok=True)
+    forget(LIMITS)
 
 
-def cache_file() -> Path:
-    """Return where the probe's findings are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wirelab" / "docker-limits.json"
-
-
-def _key(info: dict[str, Any], image_id: str) -> str:
-    """Digest whatever the findings depend on."""
-    parts = [info["ID"], info["ServerVersion"], info["KernelVersion"], str(info["SecurityOptions"]), image_id]
-    for file in ENGINE_FILES:
-        with suppress(OSError):
-            status = os.stat(file)
-            parts.append(f"{file} {status.st_ino} {status.st_ctime_ns}")
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _conditions(info: dict[str, Any], image_id: str) -> list[str]:
+    """Return whatever the findings depend on."""
+    engine = [info["ID"], info["ServerVersion"], info["KernelVersion"], str(info["SecurityOptions"])]
+    return [*engine, image_id, *(mark(file) for file in ENGINE_FILES)]
 
 
 def _probe(api: docker.APIClient, image: str) -> dict[str, Any]:

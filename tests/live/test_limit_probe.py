@@ -13,6 +13,7 @@ from docker_lab import free_subnet, serve
 from lab.engines import docker_facts
 from lab.engines.compose import ComposeEngine
 from lab.engines.images import ensure_images
+from lab.engines.kept import kept_file
 from lab.errors import RunFailed
 
 
@@ -42,9 +43,9 @@ def test_a_limit_the_engine_refuses_fails_the_start_and_drops_the_probes_finding
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     hard = engine.facts().nofile_hard
-    assert docker_facts.cache_file().exists()
+    assert kept_file(docker_facts.LIMITS).exists()
     greedy = replace(serve("server"), nofile=hard + 1)
     engine.up(two_hosts(greedy, subnet=free_subnet(api)), run_id=run_id, run_folder=tmp_path, say=lambda _: None)
     with pytest.raises(RunFailed, match="server/server"):
         engine.start([greedy])
-    assert not docker_facts.cache_file().exists()
+    assert not kept_file(docker_facts.LIMITS).exists()

@@ -1,0 +1,59 @@
+"""What a probe found out, kept in the user's cache folder until anything it depends on has changed.
+
+A probe costs half a second of every run, and its answer changes about once a month: with a new kernel, another limit,
+another Docker engine. So each answer is stored with a digest of whatever could change it; another digest, and the probe
+is asked again. Only what was found is kept, never that something cannot be had: a remedy shall work at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def kept(name: str, depends_on: Iterable[object], find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `find` found under the same conditions before, else call it and keep what it returns (as JSON)."""
+    digest = hashlib.sha256("\0".join(map(str, depends_on)).encode()).hexdigest()
+    file = kept_file(name)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(file.read_text())
+        if stored["key"] == digest:
+            return dict(stored["found"])
+    found = find()
+    with suppress(OSError):  # a home that cannot be written to costs the probe's time, no more
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps({"key": digest, "found": found}))
+        partial.replace(file)
+    return found
+
+
+def kept_file(name: str) -> Path:
+    """Return where the findings of that name are kept."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wirelab"
+    except RuntimeError:  # a user without a home
+        folder = Path(tempfile.gettempdir()) / f"wirelab-{os.getuid()}"
+    return folder / f"{name}.json"
+
+
+def forget(name: str) -> None:
+    """Drop what is kept: it has proved wrong."""
+    kept_file(name).unlink(missing_ok=True)
+
+
+def mark(path: str | os.PathLike[str] | None) -> str:
+    """Return what tells one state of a file from another: its place, inode, size and time of change."""
+    if path is None:
+        return "none"
+    try:
+        status = os.stat(path)
+    except OSError:
+        return f"{path} none"
+    return f"{path} {status.st_ino} {status.st_size} {status.st_ctime_ns}"
