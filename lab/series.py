@@ -24,7 +24,7 @@ from lab.errors import LabError, MachineLacks
 from lab.progress import Progress
 from lab.scenario.load import Loaded, load_cell
 from lab.scenario.matrix import Cell, cells, chosen
-from lab.session import Session
+from lab.session import Companion, Session
 
 Conclude = Callable[[store.Run, dict[str, float], Progress], dict[str, Any]]
 """Analyses and judges one finished run; returns its verdict."""
@@ -62,10 +62,12 @@ def run_series(
     progress: Progress,
     conclude: Conclude,
     columns: tuple[str, ...],
+    companion: Companion | None = None,
 ) -> dict[str, float]:
     """Run every cell of a series; leave `series.json` and the cells' runs in its folder, return what took how long.
 
-    `engine` gives a new engine for each run. KeyboardInterrupt passes through after the run in progress was removed.
+    `engine` gives a new engine for each run; `companion` goes along with each. KeyboardInterrupt passes through after
+    the run in progress was removed.
     """
     started = time.monotonic()
     every = cells(loaded.data)
@@ -75,7 +77,8 @@ def run_series(
     for number, (index, repeat) in enumerate(todo):
         if records[index].left_out is None:
             progress.prefix = f"[{number + 1} of {len(todo)}: {every[index].name}, repeat {repeat + 1}] "
-            _run_cell(loaded, every[index], repeat, records[index], engine(), whole, progress, conclude)
+            cell, record = every[index], records[index]
+            _run_cell(loaded, cell, repeat, record, engine(), whole, progress, conclude, companion)
             _write(whole, loaded, every, records, columns)
     progress.prefix = ""
     return {"cells": round(time.monotonic() - started, 3)}
@@ -90,11 +93,12 @@ def _run_cell(
     whole: store.Run,
     progress: Progress,
     conclude: Conclude,
+    companion: Companion | None,
 ) -> None:
     run = store.create_below(whole, f"cells/{cell.name}-{repeat + 1}")
     session = Session(load_cell(loaded, cell), engine, run, progress)
     try:
-        session.execute()
+        session.execute(companion)
         progress.stage("analysis")
         verdict = conclude(run, session.timing_s, progress)
     except LabError as error:

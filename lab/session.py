@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Protocol
 
 from lab.engines import Engine, SubnetTaken
 from lab.errors import LabError, RunFailed
@@ -38,8 +40,6 @@ READY_TIMEOUT_S = 60.0
 """A program that has not reported ready by then never will: containers start in seconds even on slow disks."""
 STOP_TIMEOUT_S = 120.0
 """A capture of gigabytes is converted within this; a server has drained long before."""
-KEEPER_END_S = 0.05
-"""A keeper that ends at once (netns) is given this long: what has ended is collected without copying."""
 QUIET_INTERVAL_S = 0.05
 """The kernel's counters must not move for this long before the captures are stopped."""
 QUIET_TIMEOUT_S = 5.0
@@ -49,11 +49,23 @@ USAGE_TIMEOUT_S = 5.0
 USAGE_TIMEOUT_S_A_CONNECTION = 30e-6
 """And so much more: clients are connected when the kernel says so, and the server has to accept them all first."""
 SUBNET_TRIES = 8
+COLLECT_AT_ONCE = 8
+"""Hosts whose files are copied at the same time: an engine takes a tenth of a second for each, mostly waiting."""
 
 DRIVERS = ("fleet", "actor", "crafter")
 """Roles that drive traffic: `lab up` leaves them out."""
 
 QUIET_COUNTERS = ("Tcp.InSegs", "Tcp.OutSegs", "Udp.InDatagrams", "Udp.OutDatagrams")
+
+
+class Companion(Protocol):
+    """Work that goes on beside a run, in the lab's own time."""
+
+    def before_traffic(self) -> None:
+        """All programs are ready: whatever would disturb a measurement must be over when this returns."""
+
+    def collected(self, run: Run) -> None:
+        """All results stand in the run's folder; its hosts are removed next."""
 
 
 class Session:
@@ -77,22 +89,23 @@ class Session:
 
     # --- the whole -----------------------------------------------------------------------------------------------
 
-    def execute(self, when_traffic_ends: Callable[[], None] = lambda: None) -> None:
+    def execute(self, companion: Companion | None = None) -> None:
         """Run the scenario and leave its results in the run folder; nothing of it is left on the machine.
-
-        `when_traffic_ends` is called before captures are drained: from then on other work disturbs no measurement.
 
         Raises LabError; KeyboardInterrupt passes through after everything has been removed.
         """
         try:
             self.bring_up(with_fleet=True)
+            if companion is not None:
+                companion.before_traffic()
             with self._timed("traffic"):
                 self._traffic()
-            when_traffic_ends()
             with self._timed("drain"):
                 self._stop_programs()
             with self._timed("collect"):
                 self._collect()
+            if companion is not None:
+                companion.collected(self.run)
         except LabError:
             self._salvage()
             raise
@@ -193,8 +206,7 @@ class Session:
         fleets = [p.name for p in self.topology.of_role("fleet")]
         phases = self.loaded.scenario.fleet.phases
         self.progress.stage(f"{phases[index].phase} ({index + 1} of {len(phases)})")
-        for name in fleets:
-            self.engine.signal(name, "USR1")
+        self.engine.signal(fleets, "USR1")
         self._hearing.wait(
             fleets,
             lambda heard: heard.phases_ended > index,
@@ -212,7 +224,7 @@ class Session:
                 not step["as_written"] for heard in self._hearing.heard.values() for step in heard.steps.values()
             )
 
-        self.engine.signal(program, "USR1")
+        self.engine.signal([program], "USR1")
         last = turn.steps[-1]
         self._hearing.wait(
             [program],
@@ -227,8 +239,7 @@ class Session:
         assert self.topology is not None
         self._hearing.reading = reading
         servers = {p.name for p in self.topology.of_role("server")}
-        for name in servers:
-            self.engine.signal(name, "USR2")
+        self.engine.signal(sorted(servers), "USR2")
         fleet = self.loaded.scenario.fleet
         patience_s = USAGE_TIMEOUT_S + (fleet.connections * USAGE_TIMEOUT_S_A_CONNECTION if fleet is not None else 0)
         deadline = time.monotonic() + patience_s
@@ -254,14 +265,13 @@ class Session:
             self.progress.stage(
                 {"capture": "draining the captures", "host": "last counters"}.get(role, f"stopping {role}")
             )
-            for name in names:
-                self.engine.signal(name, "TERM")
             if role == "host":
-                # A keeper's files are whole when it tells its result. Its end takes the host's network stack with it,
-                # for which Docker needs half a second each: they are removed together, later.
+                # Keepers live on until they are removed: their end takes the hosts' network stacks with it, and while
+                # Docker is at that (half a second each) it hands out no file of that host.
+                self.engine.signal(names, "USR2")
                 self._hearing.wait(names, lambda heard: heard.result is not None, STOP_TIMEOUT_S, "its result")
-                self._hearing.listen(KEEPER_END_S)
                 continue
+            self.engine.signal(names, "TERM")
             self._hearing.wait(
                 names, lambda heard: heard.exit_code is not None, STOP_TIMEOUT_S, "its end", may_end=True
             )
@@ -284,8 +294,7 @@ class Session:
         assert self.topology is not None
         keepers = [p.name for p in self.topology.of_role("host")]
         before = {name: len(self._hearing.heard[name].counters) for name in keepers}
-        for name in keepers:
-            self.engine.signal(name, "USR1")
+        self.engine.signal(keepers, "USR1")
         self._hearing.wait(
             keepers,
             None,
@@ -301,22 +310,25 @@ class Session:
     def _collect(self) -> None:
         assert self.topology is not None
         self.progress.stage("collecting results")
-        for host in self.topology.hosts:
-            folder = self.run.folder / "hosts" / host.name
+        folders = {host.name: self.run.folder / "hosts" / host.name for host in self.topology.hosts}
+        for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-            self.engine.collect(host.name, folder)
+        with ThreadPoolExecutor(COLLECT_AT_ONCE, thread_name_prefix="collect") as pool:
+            for _ in pool.map(self.engine.collect, folders.keys(), folders.values()):
+                pass
+        for name, folder in folders.items():
             capture = folder / "capture.pcapng"
             if capture.exists():
-                capture.replace(self.run.folder / "captures" / f"{host.name}.pcapng")
+                capture.replace(self.run.folder / "captures" / f"{name}.pcapng")
             heard = {
-                "counters": self._hearing.heard[f"{host.name}/host"].counters,
+                "counters": self._hearing.heard[f"{name}/host"].counters,
                 "usage": {
-                    name: heard.usages
-                    for name, heard in self._hearing.heard.items()
-                    if name.startswith(f"{host.name}/") and heard.usages
+                    program: heard.usages
+                    for program, heard in self._hearing.heard.items()
+                    if program.startswith(f"{name}/") and heard.usages
                 },
             }
-            self.run.write_json(f"hosts/{host.name}/observed.json", heard)
+            self.run.write_json(f"hosts/{name}/observed.json", heard)
 
     def _salvage(self) -> None:
         """After a failure take what can be had for whoever looks into it; never hide the failure itself."""

@@ -37,7 +37,7 @@ class SessionOfModels:
         assert loaded.scenario.server is not None
         self.model, self.run, self.timing_s = loaded.scenario.server.model, run, {"up": 0.1}
 
-    def execute(self) -> None:
+    def execute(self, _companion: None) -> None:
         self.ran.append(f"{self.model}:{self.run.folder.name}")
         if self.model in self.errors:
             raise self.errors[self.model]

@@ -8,7 +8,7 @@ A run, as the session drives it:
     prepare(topology)              images built or found; slow the first time, instant after
     up(topology, run)              hosts exist, joined by their networks, sysctls set; no program runs yet
     start(programs)                programs run; their events, log lines and exits arrive from `next_news`
-    signal(program, "USR1")        ...
+    signal(programs, "USR1")       ...
     collect(host, folder)          every file the host's programs left in $LAB_OUT
     down()                         nothing is left; may be called twice, and after a failure anywhere above
 
@@ -85,11 +85,15 @@ class Engine(Protocol):
     def next_news(self, timeout_s: float) -> News | None:
         """Return the next news of any program, in the order of each; None when `timeout_s` passed without any."""
 
-    def signal(self, program: str, name: str) -> None:
-        """Send a signal (`USR1`, `USR2`, `TERM`, `KILL`) to a program; one that has ended is left alone."""
+    def signal(self, programs: Sequence[str], name: str) -> None:
+        """Send a signal (`USR1`, `USR2`, `TERM`, `KILL`) to programs, as nearly at once as the engine can: what they
+        begin by it shall begin together. One that has ended is left alone."""
 
     def collect(self, host: str, folder: Path) -> None:
-        """Copy every file of the host's `$LAB_OUT` into `folder`. Raises RunFailed when a file cannot be had whole."""
+        """Copy every file of the host's `$LAB_OUT` into `folder`; threads may do so for several hosts at once.
+
+        Raises RunFailed when a file cannot be had whole.
+        """
 
     def execute(self, host: str, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command inside a host on this terminal; return its exit code."""

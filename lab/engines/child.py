@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +33,52 @@ class Ended:
         return "\n".join(line for line in self.output.splitlines()[-count:] if line.strip())
 
 
+class Begun:
+    """A command that has been started and reads from the lab: what it does to get ready costs nobody time."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        if_lab_dies: str = "KILL",
+    ) -> None:
+        self._process = subprocess.Popen(
+            [*bound_to_parent(if_lab_dies), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+
+    def end(self, *, timeout_s: float, text: str = "") -> Ended:
+        """Give it its standard input and wait for its end. It is stopped after `timeout_s`, and whenever the caller is
+        interrupted."""
+        try:
+            output, _ = self._process.communicate(text, timeout=timeout_s)
+            return Ended(exit_code=self._process.returncode, output=output, timed_out=False)
+        except subprocess.TimeoutExpired:
+            return Ended(exit_code=-1, output=self.stop(), timed_out=True)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> str:
+        """End it: SIGTERM, then SIGKILL; return what it had written. One that has ended is left alone."""
+        self._process.terminate()
+        try:
+            output, _ = self._process.communicate(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            output, _ = self._process.communicate()
+        return output
+
+
 def run(
     words: Sequence[str],
     *,
@@ -42,45 +87,15 @@ def run(
     environment: Mapping[str, str] | None = None,
     if_lab_dies: str = "KILL",
 ) -> Ended:
-    """Run a command to its end. It is stopped after `timeout_s`, and whenever the caller is interrupted.
+    """Run a command to its end, with nothing on its standard input; stopped like `Begun.end` says.
 
     `if_lab_dies` is the signal the kernel sends it then; `TERM` for a command that must tidy up after itself.
     """
-    deadline = time.monotonic() + timeout_s
-    process = subprocess.Popen(
-        [*_bound_to_parent(if_lab_dies), *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
-        return Ended(exit_code=process.returncode, output=output, timed_out=False)
-    except subprocess.TimeoutExpired:
-        return Ended(exit_code=-1, output=_stop(process), timed_out=True)
-    except BaseException:
-        _stop(process)
-        raise
-
-
-def _stop(process: subprocess.Popen[str]) -> str:
-    """End a command: SIGTERM, then SIGKILL; return what it had written."""
-    process.terminate()
-    try:
-        output, _ = process.communicate(timeout=STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-    return output
+    return Begun(words, cwd=cwd, environment=environment, if_lab_dies=if_lab_dies).end(timeout_s=timeout_s)
 
 
 @cache
-def _bound_to_parent(signal_name: str) -> tuple[str, ...]:
+def bound_to_parent(signal_name: str) -> tuple[str, ...]:
     """Return the words that make a command die with the thread that started it; none where that cannot be had."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", signal_name) if setpriv else ()

@@ -95,21 +95,28 @@ class ComposeEngine:
         if not self._images:
             self.prepare(topology, say)
         self._run_id, self._folder = run_id, run_folder.resolve()
-        self._write_file(topology)
+        text = self._write_file(topology)
         keepers = topology.of_role("host")
+        creates_keepers = self._begin_compose(keepers)
+        others = [program for program in topology.programs if program not in keepers]
+        creates_others = self._begin_compose(others) if others else None
         try:
-            self._create(keepers)
+            self._create(creates_keepers, text)
+            for keeper in keepers:
+                self._start_in_order(topology.host(keeper.host), keeper)
+            self.start(keepers)
+            if creates_others is not None:
+                self._create(creates_others, text)
         except SubnetTaken:
             self.down()
             del self._news  # it is closed; the next try needs one that listens
             raise
-        for keeper in keepers:
-            self._start_in_order(topology.host(keeper.host), keeper)
-        self.start(keepers)
-        if others := [program for program in topology.programs if program not in keepers]:
-            self._create(others)
+        finally:
+            for compose in (creates_keepers, creates_others):
+                if compose is not None:
+                    compose.stop()
 
-    def _write_file(self, topology: Topology) -> None:
+    def _write_file(self, topology: Topology) -> str:
         assert self._run_id is not None
         assert self._folder is not None
         project = compose_file.render(
@@ -122,22 +129,28 @@ class ComposeEngine:
         )
         header = f"The hosts of {topology.scenario}, run {self._run_id}. By hand:\n  docker compose -f {FILE} up"
         (self._folder / ".env").write_text(f"COMPOSE_PROJECT_NAME={project_name(self._run_id)}\n")
-        (self._folder / FILE).write_text(compose_file.to_yaml(project, header))
+        text = compose_file.to_yaml(project, header)
+        (self._folder / FILE).write_text(text)
+        return text
 
-    def _create(self, programs: Sequence[Program]) -> None:
-        """Have Compose create programs' containers without starting them. Raises SubnetTaken, RunFailed.
+    def _begin_compose(self, programs: Sequence[Program]) -> child.Begun:
+        """Start a Compose that will create programs' containers, without starting them, once it is given the file.
 
         Keepers must run before the programs that join their network are created: `docker-compose` 1.29 gives a program
-        whose keeper does not run another network instead, and merely says so. `--no-deps`: it would also wait until the
-        keepers are healthy, but during a run nobody looks after their health.
+        whose keeper does not run another network instead, and merely says so. So Compose is needed twice, and 1.29
+        takes most of a second to load: both load at once, and each waits for its file on standard input.
+        `--no-deps`: it would also wait until the keepers are healthy, but during a run nobody looks after their health.
         """
         assert self._run_id is not None
-        assert self._folder is not None
-        words = [*compose_command(), "--project-name", project_name(self._run_id), "--file", FILE, "up", "--no-start"]
+        words = [*compose_command(), "--project-name", project_name(self._run_id), "--file", "-", "up", "--no-start"]
         words += ["--no-deps", *(compose_file.service_name(program) for program in programs)]
         environment = {"LAB_BARRIER": "signal", "LAB_HEALTH_INTERVAL": "1h", "COMPOSE_HTTP_TIMEOUT": f"{CREATE_S:.0f}"}
+        return child.Begun(words, cwd=self._folder, environment=environment)
+
+    def _create(self, compose: child.Begun, text: str) -> None:
+        """Give Compose its file and wait until the containers are there. Raises SubnetTaken, RunFailed."""
         self._disturbed = True
-        ended = child.run(words, timeout_s=CREATE_S, cwd=self._folder, environment=environment)
+        ended = compose.end(timeout_s=CREATE_S, text=text)
         self._disturbed = ended.timed_out
         if ended.exit_code == 0:
             self._find_containers()
@@ -215,7 +228,15 @@ class ComposeEngine:
     def next_news(self, timeout_s: float) -> News | None:
         return self._news.next(timeout_s)
 
-    def signal(self, program: str, name: str) -> None:
+    def signal(self, programs: Sequence[str], name: str) -> None:
+        if len(programs) == 1:
+            self._signal_one(programs[0], name)
+            return
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="signal") as pool:
+            for _ in pool.map(lambda program: self._signal_one(program, name), programs):
+                pass
+
+    def _signal_one(self, program: str, name: str) -> None:
         try:
             self._api.kill(self._containers[program], f"SIG{name}")
         except APIError as error:

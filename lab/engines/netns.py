@@ -141,12 +141,13 @@ class NetnsEngine:
         event = _event(line) if message["stream"] == "out" else None
         return News(program=program, log=line) if event is None else News(program=program, event=event)
 
-    def signal(self, program: str, name: str) -> None:
-        self._ask("signal", program=program, signal=name)
+    def signal(self, programs: Sequence[str], name: str) -> None:
+        self._ask("signal", programs=list(programs), signal=name)
 
     def collect(self, host: str, folder: Path) -> None:
         assert self._folder is not None, "up or attach comes first"
-        busy = any(name.partition("/")[0] == host for name in self._running)
+        # A keeper that has given its result writes no more; one that has not is no program whose files grow large.
+        busy = any(name.partition("/")[0] == host for name in self._running if not name.endswith("/host"))
         collect_files(self._folder / host / "out", folder, final=not busy)
 
     # ---- commands of the user

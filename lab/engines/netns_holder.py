@@ -197,7 +197,7 @@ class Holder:
 
     def _signal(self, _channel: Channel, message: Message) -> None:
         for program in self._running.values():
-            if program.name == message["program"]:
+            if program.name in message["programs"]:
                 os.kill(program.pid, signal.Signals[f"SIG{message['signal']}"])
 
     def _execute(self, channel: Channel, message: Message) -> int:

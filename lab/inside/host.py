@@ -8,9 +8,10 @@ and be started anew; the keeper stays, so that addresses, sockets in TIME-WAIT a
 On start it switches the offloads as asked (`offloads.py`), gives up every capability, and reports what the host is:
 interfaces, sysctls, limits, kernel. It then samples the kernel's counters (`counters.py`) into `counters.jsonl`, one
 JSON object a line, and on each SIGUSR1 emits them as an event `counters` with a growing `sequence`: one just before
-the traffic and one just after it bracket a run exactly. On SIGTERM it takes a last sample and writes `host.json`: the
-facts, and the counters first, last, and their difference. In all of these a counter that is absent is 0, but in
-`counters_first`, which is whole: a name that is absent there this kernel does not have.
+the traffic and one just after it bracket a run exactly. On SIGUSR2 it takes a last sample and writes `host.json`: the
+facts, and the counters first, last, and their difference; from then on it only keeps the stack, until SIGTERM (which
+without SIGUSR2 before does both). In all of these a counter that is absent is 0, but in `counters_first`, which is
+whole: a name that is absent there this kernel does not have.
 
 With `--memory` each sample of the period is followed by one of the machine's memory (`memory.py`) in `memory.jsonl`.
 One keeper of a lab is enough for that: all of them would read the same.
@@ -62,8 +63,14 @@ class _Keeper:
         self._file = file
         self._memory = memory_file
         self._answered = 0
+        self.settled = False
+        """Whether the result was asked for: then it is given, and only the network stack is kept on."""
         self.first = self.last = self.sample()
         self.sample_memory()
+
+    def settle(self) -> None:
+        """Let the result be given."""
+        self.settled = True
 
     def sample(self) -> counters.Counters:
         """Read the counters and append them to the file."""
@@ -110,12 +117,22 @@ def main(arguments: list[str] | None = None) -> int:
     ledger = open(lifecycle.out_path("memory.jsonl"), "w", buffering=1) if options["memory"] else None  # noqa: SIM115
     with open(lifecycle.out_path("counters.jsonl"), "w", buffering=1) as file:
         keeper = _Keeper(file, ledger)
+        signals.on_usage = keeper.settle
         lifecycle.ready(PROGRAM, **facts)
         _keep(keeper, signals, options["sample"] / 1e9)
         keeper.sample()
         keeper.sample_memory()
     if ledger is not None:
         ledger.close()
+    _conclude(keeper, facts)
+    while not signals.stopping:
+        signals.wait()
+        _reap()
+    return 0
+
+
+def _conclude(keeper: _Keeper, facts: dict[str, Any]) -> None:
+    """Store and tell the result: the counters from first to last."""
     lifecycle.write_result(
         PROGRAM,
         {
@@ -126,7 +143,6 @@ def main(arguments: list[str] | None = None) -> int:
             "usage": lifecycle.usage(),
         },
     )
-    return 0
 
 
 def _await_interfaces(names: list[str], signals: lifecycle.Signals) -> None:
@@ -143,9 +159,9 @@ def _await_interfaces(names: list[str], signals: lifecycle.Signals) -> None:
 
 
 def _keep(keeper: _Keeper, signals: lifecycle.Signals, period_s: float) -> None:
-    """Sample at every period, and whenever asked, until the stop."""
+    """Sample at every period, and whenever asked, until the stop or until the result is wanted."""
     due = time.monotonic() + period_s
-    while not signals.stopping:
+    while not signals.stopping and not keeper.settled:
         signals.wait(max(0.0, due - time.monotonic()))
         _reap()
         keeper.answer(signals.opened)

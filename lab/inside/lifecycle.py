@@ -109,6 +109,8 @@ class Signals:
         self.opened = 0
         """Openings so far, less those that were passed."""
         self._on_stop = on_stop
+        self.on_usage: Callable[[], None] = tell_usage
+        """What SIGUSR2 does."""
         self.wakeup_fd, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         signal(SIGTERM, self._stop)
@@ -125,7 +127,7 @@ class Signals:
         self.opened += 1
 
     def _usage(self, _signal: int, _frame: object) -> None:
-        emit("usage", **usage())
+        self.on_usage()
 
     def clear_wakeup(self) -> None:
         """Empty `wakeup_fd` after a multiplexer reported it."""
@@ -156,6 +158,11 @@ class Signals:
         """Sleep until a signal arrives, or `timeout_s` has passed."""
         if select.select([self.wakeup_fd], [], [], timeout_s)[0]:
             self.clear_wakeup()
+
+
+def tell_usage() -> None:
+    """Emit what this process has used so far."""
+    emit("usage", **usage())
 
 
 def raise_descriptor_limit() -> int:

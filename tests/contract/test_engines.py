@@ -115,9 +115,9 @@ def test_a_capture_armed_before_the_traffic_misses_nothing(
     with lab_of(build(facts, [capture, send])) as lab:
         lab.start("server/capture", "client/fleet")
         lab.wait_ready("server/capture", "client/fleet")
-        lab.engine.signal("client/fleet", "USR1")
+        lab.engine.signal(["client/fleet"], "USR1")
         assert lab.event("client/fleet", "sent")["count"] == count
-        lab.engine.signal("server/capture", "TERM")
+        lab.engine.signal(["server/capture"], "TERM")
         assert lab.exit_code("server/capture") == 0
         recorded = lab.event("server/capture", "result")["interfaces"]["eth0"]
         make_capture(lab.collected("server"), made := tmp_path / "made.pcapng")
@@ -144,7 +144,7 @@ def test_collect_returns_every_file_byte_for_byte(lab_of: Callable[[Topology], L
             assert lab.exit_code(f"server/{role}") == 0
             content = (lab.collected("server") / file).read_bytes()
             assert (len(content), hashlib.sha256(content).hexdigest()) == (size, written["sha256"])
-        lab.engine.signal("server/host", "TERM")
+        lab.engine.signal(["server/host"], "TERM")
         assert lab.exit_code("server/host") == 0
         after = lab.collected("server")
         assert {str(f.relative_to(after)) for f in after.rglob("*.bin")} == {file for file, _size in files.values()}
@@ -164,7 +164,7 @@ def test_a_program_that_dies_early_gives_its_last_words_before_its_exit_code(
         assert lab.said_by("server/server") == ["out of luck", "and time"]
         assert lab.exit_code("client/fleet") == 1
         assert "no_such_program" in lab.said_by("client/fleet")[-1]
-        lab.engine.signal("server/server", "TERM")  # one that has ended is left alone
+        lab.engine.signal(["server/server"], "TERM")  # one that has ended is left alone
 
 
 def test_signals_arrive_and_a_killed_program_tells_it(lab_of: Callable[[Topology], Lab], facts: Facts) -> None:
@@ -172,11 +172,11 @@ def test_signals_arrive_and_a_killed_program_tells_it(lab_of: Callable[[Topology
     with lab_of(build(facts, serve)) as lab:
         lab.start("server/server", "client/server")
         lab.wait_ready("server/server", "client/server")
-        lab.engine.signal("server/server", "USR2")
+        lab.engine.signal(["server/server"], "USR2")
         assert lab.event("server/server", "usage")["threads"] == 1
-        lab.engine.signal("server/server", "TERM")
+        lab.engine.signal(["server/server"], "TERM")
         assert lab.exit_code("server/server") == 0
-        lab.engine.signal("client/server", "KILL")
+        lab.engine.signal(["client/server"], "KILL")
         assert lab.exit_code("client/server") == 128 + 9
 
 
@@ -242,7 +242,7 @@ def test_a_run_that_was_left_is_found_again_with_what_its_programs_said(
     engine = engine_of(name)
     engine.attach(run)
     try:
-        engine.signal("server/server", "TERM")
+        engine.signal(["server/server"], "TERM")
         last = hear(engine, lambda news: bool(news) and news[-1].exit_code is not None)[-1]
         assert (last.program, last.exit_code) == ("server/server", 0)
     finally:

@@ -46,7 +46,7 @@ WAITER = "from lab.engines import child; child.run(['sh', '-c', 'echo $$ > {0}; 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_a_command_ends_with_the_lab(tmp_path: Path, how: signal.Signals) -> None:
-    if how is signal.SIGKILL and not child._bound_to_parent("KILL"):
+    if how is signal.SIGKILL and not child.bound_to_parent("KILL"):
         pytest.skip("setpriv is missing")
     mark = tmp_path / "pid"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -59,3 +59,18 @@ def test_a_command_ends_with_the_lab(tmp_path: Path, how: signal.Signals) -> Non
             threading.Event().wait(0.02)
         lab.send_signal(how)
     assert gone(int(mark.read_text()))
+
+
+def test_a_command_begun_early_waits_for_its_text() -> None:
+    begun = child.Begun(["sh", "-c", "echo ready; cat"])
+    ended = begun.end(timeout_s=WITHIN_S, text="what it was waiting for")
+    assert (ended.exit_code, ended.output) == (0, "ready\nwhat it was waiting for")
+    begun.stop()  # one that has ended is left alone
+
+
+def test_a_command_begun_and_not_wanted_any_more_is_stopped(tmp_path: Path) -> None:
+    begun = child.Begun(["sh", "-c", f"echo $$ > {tmp_path}/pid; exec cat"])
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        threading.Event().wait(0.01)
+    begun.stop()
+    assert gone(int((tmp_path / "pid").read_text()))

@@ -168,7 +168,7 @@ def test_collect_copies_while_programs_run_and_links_when_they_have_ended(engine
     assert ready.event is not None
     engine.collect("a", tmp_path / "early")
     assert (tmp_path / "early" / "diagnose.ready").stat().st_nlink == 1
-    engine.signal("a/server", "TERM")
+    engine.signal(["a/server"], "TERM")
     news_until_exit(engine)
     engine.collect("a", tmp_path / "late")
     assert (tmp_path / "late" / "diagnose.ready").stat().st_nlink == 2

@@ -133,7 +133,7 @@ def test_a_run_whose_guard_or_holder_is_killed_ends_and_says_so(victim: str, tmp
     with pytest.raises(RunFailed, match="has ended"):
         engine.next_news(REACHED_WITHIN_S)
     with pytest.raises(RunFailed):
-        engine.signal("server/server", "TERM")
+        engine.signal(["server/server"], "TERM")
     engine.down()
     wait_until("everything gone", lambda: not namespaces & namespaces_of(all_pids()), GONE_WITHIN_S)
     assert not (tmp_path / FOLDER_NAME).exists()
