@@ -24,6 +24,8 @@ EXIT_UNKNOWN = 4
 EXIT_TEARDOWN_INCOMPLETE = 5
 EXIT_INTERRUPTED = 130
 
+VERDICT_EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "unknown": EXIT_UNKNOWN}
+
 
 class LabError(Exception):
     """The root: `str(error)` is one line for the user, `hint` what to do about it (or None)."""

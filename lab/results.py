@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,24 @@ def make_captures(folder: Path) -> None:
             make_capture(host, folder / "captures" / f"{host.name}.pcapng")
 
 
-def make_tables(folder: Path, say: Callable[[str], None]) -> None:
-    """Analyse every capture and every latency log of the run; write `tables/*.parquet`.
+def make_tables(folder: Path, say: Callable[[str], None]) -> float:
+    """Analyse every capture and every latency log of the run; write `tables/*.parquet`. Return the seconds it took.
 
-    Rows of all vantages stand in one table, the vantage in the column `host`.
+    Captures and latency logs are read side by side: compiled loops and polars wait for no interpreter lock.
     """
+    started = time.monotonic()
+    with ThreadPoolExecutor(2, thread_name_prefix="tables") as pool:
+        for job in [pool.submit(_capture_tables, folder, say), pool.submit(_latency_tables, folder)]:
+            job.result()
+    made = script_tables(folder) | usage_tables(folder) | memory_tables(folder) | boundary_tables(folder)
+    made |= datagram_tables(folder)
+    for name, frame in made.items():
+        frame.write_parquet(folder / "tables" / f"{name}.parquet")
+    return round(time.monotonic() - started, 3)
+
+
+def _capture_tables(folder: Path, say: Callable[[str], None]) -> None:
+    """Write what the captures show; rows of all vantages stand in one table, the vantage in the column `host`."""
     make_captures(folder)
     tables = folder / "tables"
     parts: dict[str, list[Path]] = {}
@@ -61,11 +75,6 @@ def make_tables(folder: Path, say: Callable[[str], None]) -> None:
         path.unlink()
     for part_folder in tables.glob(".*/"):
         part_folder.rmdir()
-    _latency_tables(folder)
-    made = script_tables(folder) | usage_tables(folder) | memory_tables(folder) | boundary_tables(folder)
-    made |= datagram_tables(folder)
-    for name, frame in made.items():
-        frame.write_parquet(tables / f"{name}.parquet")
 
 
 def _latency_tables(folder: Path) -> None:
@@ -100,13 +109,13 @@ def conclude_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
     return verdict
 
 
-def warm_up() -> None:
-    """Load the compiled code (or compile it, once on a machine) by analysing a capture of one packet."""
+def warm_up(say: Callable[[str], None] = lambda _line: None) -> None:
+    """Load the compiled code (or compile it, once on a machine, and say so) by analysing a capture of one packet."""
     with tempfile.TemporaryDirectory() as folder:
         capture = Path(folder) / "one.pcapng"
         with PcapngWriter(capture, InterfaceDescription(name="none")) as writer:
             writer.packet(0, bytes(64))
-        analysis = analyze([capture])
+        analysis = analyze([capture], on_compile=say)
         write_parquet(analysis, Path(folder))
 
 
@@ -115,9 +124,11 @@ def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None
 
     `timing_s` are the session's stages; the analysis adds its own.
     """
-    started = time.monotonic()
-    make_tables(folder, say)
-    timing_s = {**timing_s, "analysis": round(time.monotonic() - started, 3)}
+    return judge_and_report(folder, {**timing_s, "analysis": make_tables(folder, say)})
+
+
+def judge_and_report(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
+    """Make verdict and reports of a run whose tables are made; return the verdict."""
     verdict = judge(folder, timing_s)
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
     (folder / "summary.txt").write_text(summary_text(folder))

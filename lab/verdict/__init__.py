@@ -20,12 +20,9 @@ from typing import Any
 import polars as pl
 
 from lab import measures, units
-from lab.errors import EXIT_FAIL, EXIT_PASS, EXIT_UNKNOWN
 from lab.verdict.observe import Evidence, Observation, observe, query
 from lab.verdict.reconcile import reconcile
 from lab.verdict.validity import validity
-
-EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "unknown": EXIT_UNKNOWN}
 
 
 def judge(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:

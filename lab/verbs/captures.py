@@ -11,6 +11,7 @@ import typer
 
 from lab import store
 from lab.errors import LabError
+from lab.verbs.words import Json
 
 Connection = Annotated[int | None, typer.Option("--connection", "-c", metavar="N", help="Draw this connection.")]
 Where = Annotated[str | None, typer.Option("--where", metavar="SQL", help="Condition over the connections table.")]
@@ -21,7 +22,6 @@ Pcap = Annotated[
 ]
 Scapy = Annotated[bool, typer.Option("--scapy", help="Open a scapy shell on the packets of the chosen connections.")]
 Wireshark = Annotated[bool, typer.Option("--wireshark", help="Start Wireshark on the packets of the chosen ones.")]
-Json = Annotated[bool, typer.Option("--json", help="Print data as JSON on standard output.")]
 
 
 def analyze(
