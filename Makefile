@@ -8,7 +8,7 @@ LAB    := $(VENV)/bin/python -m lab
 STAMP  := $(VENV)/.installed-$(shell cksum < requirements.lock | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live test-catalogue lint format bench lock servers
+.PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live test-catalogue mutation agreement lint format bench lock servers
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ test-live: $(STAMP)  ## Run the tests on a real Docker engine
 
 test-catalogue: $(STAMP)  ## Run every scenario of the catalogue on both engines (long)
 	@LAB_CATALOGUE=all $(VENV)/bin/python -m pytest -m live --timeout=600 tests/contract/test_catalogue.py $(ARGS)
+
+mutation: $(STAMP)  ## Break each rule of the analysis in turn; a case of the corpus must notice (minutes)
+	@$(VENV)/bin/python -m tests.analysis.mutations $(ARGS)
+
+agreement: $(STAMP)  ## Compare the analysis with tshark on every capture of the corpus; explain each difference
+	@$(VENV)/bin/python -m tests.analysis.test_agreement
 
 lint: $(STAMP)  ## Check style and types
 	@$(VENV)/bin/ruff check .
