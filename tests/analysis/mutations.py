@@ -205,13 +205,15 @@ MUTATIONS = (
 )  # fmt: skip
 """Words of `definitions.md` that need something else than captures (`abort_unread`, boundaries, jitter) are not here."""
 
-DEFINITIONS = frozenset(
-    "complete reordered split fast_open no_answer refused syn_aborted syn_rcvd bad_ack reset_in_syn_rcvd icmp_error "
-    "one_sided midstream fin4 fin3 half_closed last_ack_missing reset open_at_end refuse abort after_fin after_close "
-    "with_data out_of_window new retransmission partial out_of_order keep_alive zero_window_probe fast timeout spurious "
-    "capture_duplicate duplicate_ack zero_window unscaled super_segment incarnation originator history conn_state "
-    "snapped malformed".split()
-) | {"simultaneous open", "simultaneous close", "active closer", "TIME-WAIT", "claim of absence", "sequence arithmetic"}
+DEFINITIONS = {
+    "complete", "reordered", "split", "fast_open", "no_answer", "refused", "syn_aborted", "syn_rcvd", "bad_ack",
+    "reset_in_syn_rcvd", "icmp_error", "one_sided", "midstream", "fin4", "fin3", "half_closed", "last_ack_missing",
+    "reset", "open_at_end", "refuse", "abort", "after_fin", "after_close", "with_data", "out_of_window", "new",
+    "retransmission", "partial", "out_of_order", "keep_alive", "zero_window_probe", "fast", "timeout", "spurious",
+    "capture_duplicate", "duplicate_ack", "zero_window", "unscaled", "super_segment", "incarnation", "originator",
+    "history", "conn_state", "snapped", "malformed", "simultaneous open", "simultaneous close", "active closer",
+    "TIME-WAIT", "claim of absence", "sequence arithmetic",
+}  # fmt: skip
 """What must have a mutation."""
 
 

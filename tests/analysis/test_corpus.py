@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lab.analysis import Analysis, analyze, tables, words
+from tests.analysis import mutations
 
 CASES = sorted(path.parent for path in (Path(__file__).parent.parent / "pcaps").glob("*/expected.yaml"))
 
@@ -119,3 +120,9 @@ def test_empty_input_gives_empty_tables_of_the_same_columns() -> None:
 def test_a_case_states_its_origin(case: Path) -> None:
     assert re.match(r"# \S.+\.$", (case / "expected.yaml").read_text().splitlines()[0])
     assert (case / "make.py").read_text().startswith('"""')
+
+
+def test_every_definition_has_a_mutation_that_still_fits_the_code() -> None:
+    assert {mutation.definition for mutation in mutations.MUTATIONS} >= mutations.DEFINITIONS
+    for mutation in mutations.MUTATIONS:
+        assert mutations.broken_source(mutation) != (mutations.ANALYSIS / mutation.file).read_text(encoding="utf-8")

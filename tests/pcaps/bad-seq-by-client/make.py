@@ -1,4 +1,4 @@
-"""Crafted: the last segment of the handshake acknowledges rightly, but at a number A never sent up to (RFC 9293 3.10.7.4)."""
+"""Crafted: the last segment of the handshake acknowledges rightly, but beyond what A sent (RFC 9293 3.10.7.4)."""
 
 from tests.pcaps.craft import Ladder
 
