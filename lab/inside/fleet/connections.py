@@ -172,7 +172,8 @@ def abort_on_close(fd: int) -> None:
 
 
 def _borrow(fd: int, use: Callable[[socket.socket], T]) -> T:
-    end = socket.socket(fileno=fd)
+    # Family, type and protocol given: else three system calls ask for them. The calls lent for do not look at them.
+    end = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fd)
     try:
         return use(end)
     finally:
