@@ -1,5 +1,5 @@
 # Needs python3 (3.11 or newer, with venv), make, and for engine compose a Docker engine. Everything else is installed
-# into .venv from requirements.lock by the first target that needs it.
+# into .venv from requirements.lock by the first target that needs it; `.venv/bin/lab` is the command, from this checkout.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -21,6 +21,8 @@ $(STAMP): requirements.lock
 	@echo "installing the environment into $(VENV), once" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@printf '#!%s\nimport sys\n\nsys.path.insert(0, "%s")\nfrom lab.__main__ import main\n\nmain()\n' \
+		"$(CURDIR)/$(VENV)/bin/python" "$(CURDIR)" > $(VENV)/bin/lab && chmod +x $(VENV)/bin/lab
 	@rm -f $(VENV)/.installed-* && touch $@
 
 scenario: $(STAMP)  ## Run a scenario: make scenario NAME=epoll-10k [ARGS='--set fleet.connections=200']
