@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import sys
-import sysconfig
 import termios
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +23,8 @@ from lab.engines import namespaces as ns
 from lab.engines.cgroups import Group
 from lab.engines.netns_hosts import HostNamespaces
 
-MODULE_PATH = f"{Path(lab.__file__).parent.parent}:{sysconfig.get_path('purelib')}"
+_INSTALLED = [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
+MODULE_PATH = ":".join([str(Path(lab.__file__).parent.parent), *_INSTALLED])
 """Where programs find the lab's modules and the installed packages."""
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20  # Linux lets anybody have so much (fs.pipe-max-size); a burst of lines does not stop a program
@@ -109,14 +109,17 @@ them a third of their start."""
 
 
 def python_command(module: str, arguments: Sequence[str]) -> tuple[str, ...]:
-    """The lab's own interpreter, with neither the working directory (-P) nor the user's packages (-s) on its path, and
-    without looking through the site packages (-S): those are on the path, and what an installer leaves there to be run
-    at every start is not for programs in hosts."""
+    """The lab's own interpreter, with neither the working directory (-P) nor the user's packages (-s) on its path.
+
+    Programs in hosts do without looking through the site packages (-S): those are on the path, and what an installer
+    leaves there to be run at every start is not for them. The holder, which tells them that path, looks.
+    """
+    site = ("-S",) if module.startswith("lab.inside.") else ()
     if module in LEAN_MODULES:
         start = ("-c", f"import os; from {module} import main; os._exit(main())")
     else:
         start = ("-m", module)
-    return (sys.executable, "-P", "-s", "-S", *start, *arguments)
+    return (sys.executable, "-P", "-s", *site, *start, *arguments)
 
 
 def start_all(orders: Sequence[Order]) -> list[Started]:

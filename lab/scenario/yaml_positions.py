@@ -38,11 +38,15 @@ def dotted(path: Path) -> str:
     return text
 
 
+LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser where PyYAML was built with it: ten times as fast, with the same positions."""
+
+
 def read_yaml(text: str, file: str) -> Document:
     """Read one YAML document. What is wrong comes back in `problems` (with `data` None if it is no YAML at all)."""
     lines: dict[Path, int] = {}
     problems: list[Problem] = []
-    loader = yaml.SafeLoader(text)
+    loader = LOADER(text)
     try:
         root = loader.get_single_node()
         if root is not None:
