@@ -46,6 +46,7 @@ def passes(name: str, engine: str, cwd: Path) -> None:
     assert code == 0, out + err
 
 
+@pytest.mark.live  # two whole runs: the daily tests hold a series' logic in tests/test_series.py
 def test_a_series_ends_with_a_table_and_can_be_compared(tmp_path: Path, typed: Typed) -> None:
     facts_or_skip("netns")
     code, out, err = lab("run", "model-nonblocking", "--engine", "netns", "--quiet", cwd=tmp_path)
