@@ -62,10 +62,10 @@ def _follow() -> None:
 
 
 def _the_rest() -> None:
-    """Call the kernels that find packets, take them apart, and write rows."""
+    """Call the kernels that find packets (in a ring's blocks, in a file), take them apart, and write rows."""
     import numpy as np
 
-    from lab.analysis import columns, endpoints, judgements, packets, records
+    from lab.analysis import columns, endpoints, judgements, packets, records, ring_blocks
     from lab.analysis.endpoints import with_slots
     from lab.analysis.packet_records import PACKET, WORK
     from lab.analysis.state import HISTORY_LETTERS, empty_state, with_room
@@ -89,6 +89,7 @@ def _the_rest() -> None:
     records.pcapng_records(nothing, 0, 0, False, interfaces, 0, frames, 0)
     endpoints.fill_slots(state.slots, state.pairs, 0)
     endpoints.fill_address_slots(state.address_slots, state.addresses, 0)
+    ring_blocks.convert_nothing()
 
 
 HALVES = {"follow": _follow, "rest": _the_rest}

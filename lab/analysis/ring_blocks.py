@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.analysis.compiled import kernel
+from lab.analysis.compiled import inlined, kernel
 
 FRAME = "capture.frame"
 _SHARED_AT_ONCE = mmap.MAP_SHARED | mmap.MAP_POPULATE
@@ -72,6 +72,12 @@ def make_capture(folder: Path, target: Path) -> None:
         file.unlink()
 
 
+def convert_nothing() -> None:
+    """Load the compiled loop (or compile it) by a conversion without packets."""
+    for _piece in _records([np.empty(0, np.uint8)], [0]):
+        pass
+
+
 def _frame(frame: bytes) -> tuple[list[int], int]:
     """Snaplen by interface, and where the statistics begin."""
     snaplens: list[int] = []
@@ -100,6 +106,7 @@ def _records(raws: list[Any], snaplens: list[int]) -> Iterator[memoryview]:
     first = np.cumsum([0, *(len(s) for s in starts)])
     shift = np.cumsum([0, *(len(raw) for raw in raws)])
     raw = raws[0] if len(raws) == 1 else np.concatenate(raws)  # several are rare, and small
+    raw.flags.writeable = False  # as a mapped file is: else the loop is compiled for either
     blocks = np.concatenate([s + shift[i] for i, s in enumerate(starts)]).astype(np.int64)
     cursor = np.zeros((len(raws), 3), np.int64)
     cursor[:, 0] = first[:-1] - 1
@@ -127,7 +134,7 @@ def _block_starts(raw: Any) -> Any:
     return np.array(starts, np.int64)
 
 
-@kernel
+@inlined
 def _next_packet(words: Any, blocks: Any, end: int, cursor: Any) -> None:
     """Move an interface's cursor (block, packets left in it, record) to its next packet; record -1: no more."""
     if cursor[1] > 0:
