@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lab.analysis import analyze, write_parquet
+from lab.analysis import KEPT_PACKETS, Analysis, analyze, write_parquet, write_vantages
 from lab.analysis.boundary_tables import boundary_tables
 from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
 from lab.analysis.datagram_points import datagram_tables
 from lab.analysis.latency import export_hdr, read_latency, summarise
 from lab.analysis.memory_tables import memory_tables
-from lab.analysis.ring_blocks import left_here, make_capture
+from lab.analysis.parquet import join_files
+from lab.analysis.ring_blocks import convert_nothing, left_here, make_capture
 from lab.analysis.script_tables import script_tables
 from lab.analysis.usage_tables import usage_tables
 from lab.report.comparison import series_text
@@ -60,21 +61,35 @@ def _capture_tables(folder: Path, say: Callable[[str], None]) -> None:
     make_captures(folder)
     tables = folder / "tables"
     parts: dict[str, list[Path]] = {}
-    for capture in sorted((folder / "captures").glob("*.pcapng")):
+    for number, analyses in enumerate(_analyses(sorted((folder / "captures").glob("*.pcapng")), say)):
+        part_folder = tables / f".part-{number}"
+        write_vantages(analyses, part_folder)
+        analyses.clear()  # before the next ones take memory
+        for path in part_folder.glob("*.parquet"):
+            parts.setdefault(path.name, []).append(path)
+    for name, paths in parts.items():
+        join_files(paths, tables / name)
+    for part_folder in tables.glob(".part-*/"):
+        part_folder.rmdir()
+
+
+def _analyses(captures: list[Path], say: Callable[[str], None]) -> Iterator[dict[str, Analysis]]:
+    """Analyse captures, each by itself; yield them, by host, as many at once as memory holds the packets of.
+
+    Nearly always that is all of them, and every table is written once.
+    """
+    together: dict[str, Analysis] = {}
+    for capture in captures:
         analysis = analyze([capture], on_compile=say)
         for error in analysis.errors:
             say(f"{capture.name}: {error}")
-        part_folder = tables / f".{capture.stem}"
-        write_parquet(analysis, part_folder)
-        for path in sorted(part_folder.glob("*.parquet")):
-            parts.setdefault(path.name, []).append(path)
-    for name, paths in parts.items():
-        frames = [pl.scan_parquet(path).select(pl.lit(path.parent.name[1:]).alias("host"), pl.all()) for path in paths]
-        pl.concat(frames).sink_parquet(tables / name)
-    for path in [path for paths in parts.values() for path in paths]:
-        path.unlink()
-    for part_folder in tables.glob(".*/"):
-        part_folder.rmdir()
+        packets = sum(other.packet_count for other in together.values()) + analysis.packet_count
+        if together and packets > KEPT_PACKETS:
+            yield together
+            together = {}
+        together[capture.stem] = analysis
+    if together:
+        yield together
 
 
 def _latency_tables(folder: Path) -> None:
@@ -110,13 +125,17 @@ def conclude_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
 
 
 def warm_up(say: Callable[[str], None] = lambda _line: None) -> None:
-    """Load the compiled code (or compile it, once on a machine, and say so) by analysing a capture of one packet."""
+    """Load the compiled code (or compile it, once on a machine, and say so) by analysing a capture of one packet.
+
+    And what makes captures of blocks, by making one of none.
+    """
     with tempfile.TemporaryDirectory() as folder:
         capture = Path(folder) / "one.pcapng"
         with PcapngWriter(capture, InterfaceDescription(name="none")) as writer:
             writer.packet(0, bytes(64))
         analysis = analyze([capture], on_compile=say)
         write_parquet(analysis, Path(folder))
+    convert_nothing()
 
 
 def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from lab import results
 from lab.__main__ import app
 from lab.analysis import analyze
 from lab.analysis.capture_file import PcapngWriter
@@ -70,6 +72,24 @@ def inspect(run: Path, *arguments: object) -> Any:
     result = CliRunner().invoke(app, ["inspect", str(run), *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+
+@pytest.mark.parametrize("kept_packets", [1_000_000, 0], ids=["together", "one after the other"])
+def test_the_tables_of_one_captured_host_have_the_form_of_those_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_packets: int
+) -> None:
+    monkeypatch.setattr(results, "KEPT_PACKETS", kept_packets)
+    here, there = crossing()
+    one = write_run(tmp_path / "one", {"server": there}) / "tables"
+    two = write_run(tmp_path / "two", {"client": here, "server": there}) / "tables"
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+    for name in ("packets", "connections", "flows", "captures"):
+        alone, both = (pl.read_parquet(folder / f"{name}.parquet") for folder in (one, two))
+        assert alone.columns[0] == "host"
+        assert both.schema == alone.schema
+        if name != "captures":  # which names the file
+            assert both.filter(pl.col("host") == "server").equals(alone)
+        assert both["host"].unique(maintain_order=True).to_list() in ([], ["client", "server"])
 
 
 def test_each_direction_tells_its_losses_and_its_one_way_delay(run: Path) -> None:

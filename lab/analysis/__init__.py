@@ -12,7 +12,7 @@ on a machine; importing this package loads neither numba nor polars.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lab.analysis.survey import Records, Survey
     from lab.errors import CaptureFileBroken
 
-__all__ = ["Analysis", "analyze", "write_parquet"]
+__all__ = ["Analysis", "analyze", "write_parquet", "write_vantages"]
 
 KEPT_PACKETS = 1_200_000
 """Packets whose columns are kept in memory (about 110 MiB); a longer capture is read again for its packets table."""
@@ -217,11 +217,26 @@ def analyze(
 
 def write_parquet(analysis: Analysis, folder: Path) -> None:
     """Write `packets`, `connections`, `flows` and `captures` as Parquet files into `folder`, in bounded memory."""
+    _write_tables([(None, analysis)], folder)
+
+
+def write_vantages(analyses: Mapping[str, Analysis], folder: Path) -> None:
+    """Write the same tables of several vantages, one after the other; their names are the first column, `host`."""
+    _write_tables(list(analyses.items()), folder)
+
+
+def _write_tables(analyses: Sequence[tuple[str | None, Analysis]], folder: Path) -> None:
     from lab.analysis import tables
     from lab.analysis.parquet import write_chunks
 
+    made = {
+        "packets": (tables.PACKETS, lambda analysis: analysis.packet_chunks()),
+        "connections": (tables.CONNECTION_COLUMNS, lambda analysis: analysis.connection_chunks()),
+        "flows": (tables.FLOWS, lambda analysis: [analysis.flows]),
+        "captures": (tables.CAPTURES, lambda analysis: [analysis.captures]),
+    }
+    named = any(name is not None for name, _ in analyses)
     folder.mkdir(parents=True, exist_ok=True)
-    write_chunks(analysis.packet_chunks(), tables.PACKETS, folder / "packets.parquet")
-    write_chunks(analysis.connection_chunks(), tables.CONNECTION_COLUMNS, folder / "connections.parquet")
-    analysis.flows.write_parquet(folder / "flows.parquet")
-    analysis.captures.write_parquet(folder / "captures.parquet")
+    for table, (columns, chunks_of) in made.items():
+        vantages = ((name, chunks_of(analysis)) for name, analysis in analyses)
+        write_chunks(vantages, columns, folder / f"{table}.parquet", named=named)

@@ -20,6 +20,7 @@ from lab.analysis import (
     judgements,
     packets,
     write_parquet,
+    write_vantages,
 )
 from tests.analysis.test_corpus import CASES, input_of
 from tests.pcaps.craft import Ladder, write_pcap
@@ -55,6 +56,19 @@ def test_parquet_holds_the_tables(tmp_path: Path) -> None:
     }
     for name, table in made.items():
         assert pl.read_parquet(tmp_path / "tables" / f"{name}.parquet").equals(table), name
+
+
+def test_tables_of_several_vantages_stand_one_after_the_other_with_their_names_in_front(tmp_path: Path) -> None:
+    analyses = {"b": analyze(ALL), "nothing": analyze([]), "a": analyze(ALL[:9], keep_packets=0)}
+    write_vantages(analyses, tmp_path / "all")
+    for name, analysis in analyses.items():
+        write_parquet(analysis, tmp_path / name)
+    for path in (tmp_path / "all").iterdir():
+        parts = {name: pl.read_parquet(tmp_path / name / path.name) for name in analyses}
+        named = pl.read_parquet(path)
+        assert named.columns[0] == "host"
+        assert named["host"].to_list() == [name for name, part in parts.items() for _ in range(part.height)]
+        assert named.drop("host").equals(pl.concat(parts.values()))
 
 
 def test_parquet_of_nothing_has_the_columns(tmp_path: Path) -> None:
@@ -109,6 +123,28 @@ def test_compiling_ahead_leaves_nothing_to_compile(tmp_path: Path) -> None:
     for kernel in (connections.follow, packets.dissect, judgements.finish_packets, endpoints.address_row):
         compiled_here = sum(kernel.stats.cache_misses.values())  # type: ignore[attr-defined]
         assert compiled_here == 0, f"{kernel} was compiled anew"
+
+
+EVERY_KERNEL = """
+import importlib, pathlib
+from lab.analysis import compile_ahead
+for half in compile_ahead.HALVES.values():
+    half()
+found = 0
+for file in pathlib.Path(compile_ahead.__file__).parent.glob("*.py"):
+    module = importlib.import_module("lab.analysis." + file.stem)
+    for line in file.read_text().split("\\n@kernel\\ndef ")[1:]:
+        kernel = getattr(module, line.partition("(")[0])
+        found += 1
+        if len(kernel.signatures) != 1 or kernel.stats.cache_misses:
+            print(kernel, kernel.signatures, kernel.stats)
+print(found > 5)
+"""
+
+
+def test_every_kernel_is_compiled_ahead_for_one_choice_of_types() -> None:
+    done = subprocess.run([sys.executable, "-c", EVERY_KERNEL], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_machine_code_goes_to_the_first_folder_that_can_be_written(tmp_path: Path) -> None:
