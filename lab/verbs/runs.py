@@ -11,6 +11,8 @@ from lab.errors import EXIT_MACHINE_LACKS, VERDICT_EXIT_CODES
 from lab.verbs.words import ROOT, EngineName, Json, RunName, ScenarioName, Sets, choose_engine, load_named, out, short
 
 if TYPE_CHECKING:
+    from lab.conclusion import Conclusion
+    from lab.progress import Progress
     from lab.scenario.load import Loaded
 
 
@@ -24,51 +26,50 @@ def run(
     """Run a scenario; print its summary, and exit by its verdict."""
     from lab.conclusion import Conclusion
     from lab.progress import Progress
-    from lab.series import is_series
-    from lab.session import Session
 
-    loaded = load_named(name, overrides)
-    if is_series(loaded):
-        _run_series(loaded, engine, quiet=quiet, as_json=as_json)
-    with Progress(quiet=quiet) as progress:
+    # First of all: it loads for more than a second, on a processor that nobody needs yet.
+    with Progress(quiet=quiet) as progress, Conclusion(progress) as conclusion:
+        from lab.series import is_series
+        from lab.session import Session
+
+        loaded = load_named(name, overrides)
         chosen = choose_engine(engine, progress)
-        with Conclusion(progress) as conclusion:
+        width, color = terminal()
+        if is_series(loaded):
+            verdict, summary = _run_series(loaded, chosen.name, progress, conclusion, width=width, color=color)
+        else:
             this = store.create(loaded.name, ROOT())
             progress.say(f"run {short(this.folder)}")
             session = Session(loaded, chosen, this, progress)
             session.execute(conclusion)
             progress.stage("analysis")
-            width, color = terminal()
             verdict, summary = conclusion.conclude(short(this.folder), session.timing_s, width=width, color=color)
     finish(verdict, summary, as_json=as_json)
 
 
-def _run_series(loaded: Loaded, engine: str, *, quiet: bool, as_json: bool) -> NoReturn:
-    """Run every cell of a series; print the series' summary, and exit by its verdict."""
-    from lab.conclusion import Conclusion
+def _run_series(
+    loaded: Loaded, engine: str, progress: Progress, conclusion: Conclusion, *, width: int, color: bool
+) -> tuple[dict[str, Any], str]:
+    """Run every cell of a series; return its verdict, and its summary for the terminal."""
     from lab.doctor import engine_named
-    from lab.progress import Progress
-    from lab.report.terminal import rendered
-    from lab.results import conclude_series
     from lab.series import run_series
     from lab.verdict.compare import COLUMNS
 
-    with Progress(quiet=quiet) as progress, Conclusion(progress) as conclusion:
-        chosen = choose_engine(engine, progress).name
-        this = store.create(loaded.name, ROOT(), series=True)
-        progress.say(f"series {short(this.folder)}")
-        timing_s = run_series(
-            loaded,
-            lambda: engine_named(chosen),
-            this,
-            progress,
-            lambda run, timing_s, _progress: conclusion.conclude(run.folder, timing_s)[0],
-            COLUMNS,
-            conclusion,
-        )
-        verdict = conclude_series(this.folder, timing_s)
-    width, color = terminal()
-    finish(verdict, rendered(short(this.folder), width=width, color=color), as_json=as_json)
+    this = store.create(loaded.name, ROOT(), series=True)
+    progress.say(f"series {short(this.folder)}")
+    timing_s = run_series(
+        loaded,
+        lambda: engine_named(engine),
+        this,
+        progress,
+        lambda run, timing_s, _progress: conclusion.conclude(run.folder, timing_s)[0],
+        COLUMNS,
+        conclusion,
+    )
+    from lab.report.terminal import rendered
+    from lab.results import conclude_series
+
+    return conclude_series(this.folder, timing_s), rendered(short(this.folder), width=width, color=color)
 
 
 def terminal() -> tuple[int, bool]:
