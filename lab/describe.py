@@ -9,7 +9,7 @@ from lab.scenario.matrix import cells
 from lab.scenario.schema import Fleet, Phase
 from lab.scenario.script import AnyStep, RunPhase
 from lab.scenario.traffic import asks_ns
-from lab.topology import Facts, Topology
+from lab.topology import Facts, Host, Topology
 
 
 def describe_scenario(loaded: Loaded) -> str:
@@ -111,11 +111,13 @@ def describe_plan(loaded: Loaded, topology: Topology, facts: Facts) -> str:
     lines = [f"{loaded.name} on engine {facts.engine} ({facts.engine_version}, kernel {facts.kernel})", ""]
     for network in topology.networks:
         lines.append(f"network {network.name}: {network.subnet}, MTU {network.mtu}")
-    width = max(len(host.name) for host in topology.hosts)
-    for host in topology.hosts:
-        roles = ", ".join(p.role for p in topology.programs if p.host == host.name and p.role != "host")
+    alike = [(_span(group), group[0]) for group in _alike(topology)]
+    width = max(len(name) for name, _host in alike)
+    for name, host in alike:
+        roles = ", ".join(_roles(topology, host))
         addresses = ", ".join(f"{i.name} {i.address}/{i.prefix}" for i in host.interfaces)
-        lines.append(f"host {host.name:<{width}}  {addresses}  runs {roles}")
+        more = " and on" if name != host.name else ""
+        lines.append(f"host {name:<{width}}  {addresses}{more}  runs {roles}")
         lines += [f"     {'':<{width}}  {name} = {' '.join(value.split())}" for name, value in host.sysctls.items()]
     lines += ["", *topology.arithmetic]
     lines += [
@@ -125,6 +127,30 @@ def describe_plan(loaded: Loaded, topology: Topology, facts: Facts) -> str:
     if facts.missing:
         lines.append(f"it lacks: {', '.join(facts.missing)}")
     return "\n".join(lines)
+
+
+def _alike(topology: Topology) -> list[list[Host]]:
+    """Put neighbouring hosts together that differ only in their number and address: a million takes 32 of them."""
+    groups: list[list[Host]] = []
+    for host in topology.hosts:
+        if groups and _kind(topology, groups[-1][0]) == _kind(topology, host):
+            groups[-1].append(host)
+        else:
+            groups.append([host])
+    return groups
+
+
+def _kind(topology: Topology, host: Host) -> tuple[object, ...]:
+    links = [(interface.name, interface.network) for interface in host.interfaces]
+    return host.name.rpartition("-")[0] or host.name, links, host.sysctls, _roles(topology, host)
+
+
+def _roles(topology: Topology, host: Host) -> list[str]:
+    return [p.role for p in topology.programs if p.host == host.name and p.role != "host"]
+
+
+def _span(hosts: list[Host]) -> str:
+    return hosts[0].name if len(hosts) == 1 else f"{hosts[0].name} to {hosts[-1].name} ({len(hosts)})"
 
 
 def describe_measures() -> str:

@@ -1,0 +1,48 @@
+"""A plan in words: what a reader sees of hosts that are alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.describe import describe_plan
+from lab.scenario.load import load
+from lab.topology import Facts
+from lab.topology.plan import plan
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts(
+        engine="netns",
+        engine_version="Linux",
+        kernel="6.1",
+        architecture="x86_64",
+        cpus=2,
+        memory_bytes=24 << 30,
+        nofile_hard=20_000,
+        pids_max=32_768,
+        conntrack_max=None,
+        port_range=(32768, 60999),
+        taken_subnets=(),
+        file_max=None,
+        missing=(),
+    )
+
+
+def test_hosts_that_differ_only_in_number_and_address_stand_in_one_line(facts: Facts) -> None:
+    loaded = load(PROJECT / "scenarios" / "epoll-1m.yaml")
+    text = describe_plan(loaded, plan(loaded, replace(facts, file_max=10**7)), facts)
+    hosts = [line for line in text.splitlines() if line.startswith("host ")]
+    assert [line.split("  ")[0] for line in hosts if "client" in line] == ["host client-1 to client-32 (32)"]
+    assert len(hosts) == 2
+
+
+def test_hosts_of_two_roles_stand_apart(facts: Facts) -> None:
+    loaded = load(PROJECT / "scenarios" / "epoll-10k.yaml", ["hosts.client.count=1"])
+    text = describe_plan(loaded, plan(loaded, facts), facts)
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("host ")] == ["server", "client"]
