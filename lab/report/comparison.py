@@ -35,7 +35,7 @@ HEADINGS = {
 """What stands above a column, where the measure's name is long."""
 WORTH = {"valid": "valid", "host-noisy": "noisy", "kernel-limited": "kernel", "generator-limited": "generator"}
 """A validity in a narrow column: what limited the numbers."""
-TABLE_WIDTH = 120
+TABLE_WIDTH = 132
 """Columns that a table of six measures needs; folded numbers cannot be read."""
 FINDINGS_NAMED = 6
 """So many ties are named; more are counted."""
