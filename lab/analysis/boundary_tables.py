@@ -156,7 +156,7 @@ class Wire:
         if self._connections.is_empty():
             return None
         (local, local_port), (remote, remote_port) = log.ends
-        for host in (log.host, other.host if other is not None else None):
+        for host in (log.host, *([other.host] if other is not None else [])):
             for side, peer in (("orig", "resp"), ("resp", "orig")):
                 rows = self._connections.filter(
                     (pl.col("host") == host)
