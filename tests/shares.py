@@ -22,9 +22,11 @@ WHOLE_LABS = (
 ANALYSIS = (
     *WHOLE_LABS,
     "tests/analysis/",
+    "tests/inside/test_capture.py",
     "tests/report/test_ruler.py",
     "tests/report/test_with_analysis.py",
     "tests/test_analyze_files.py",
+    "tests/test_conclusion.py",
     "tests/test_inspect_run.py",
 )
 """Folders and files that run the compiled analysis, in the test's process or in one that it starts."""
