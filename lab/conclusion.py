@@ -10,8 +10,8 @@ As soon as a run's files are collected the child makes its tables, beside the re
 when that is done, since it tells what took how long.
 
 The two talk in JSON lines: {"compiles": bool}, {"loaded": true}, {"say": line}, {"done": verdict, "summary": text} come
-out, {"tables": folder} and {"folder", "timing_s", "width", "color"} go in. The child ends with its standard input, and
-with the lab.
+out, {"tables": folder} and {"folder", "timing_s", "began", "width", "color"} go in. The child ends with its standard
+input, and with the lab.
 """
 
 from __future__ import annotations
@@ -78,14 +78,15 @@ class Conclusion:
         self._tell({"tables": str(run.folder)})
 
     def conclude(
-        self, folder: Path, timing_s: dict[str, float], *, width: int = 0, color: bool = False
+        self, folder: Path, timing_s: dict[str, float], *, began: float, width: int = 0, color: bool = False
     ) -> tuple[dict[str, Any], str]:
         """Judge and report a run that was collected; return its verdict and (with a width) its summary for a terminal.
 
-        Raises RunFailed when the child does not come to an end of it.
+        `began` is when the run did, in seconds of CLOCK_MONOTONIC. Raises RunFailed when the child does not come to an
+        end of it.
         """
         self._said.pop("done", None)
-        self._tell({"folder": str(folder), "timing_s": timing_s, "width": width, "color": color})
+        self._tell({"folder": str(folder), "timing_s": timing_s, "began": began, "width": width, "color": color})
         self._hear_until("done")
         return self._said["done"], self._said["summary"]
 
@@ -141,7 +142,7 @@ def main() -> int:
             analysis_s = make_tables(Path(order["tables"]), say)
             continue
         folder = Path(order["folder"])
-        verdict = judge_and_report(folder, {**order["timing_s"], "analysis": analysis_s})
+        verdict = judge_and_report(folder, {**order["timing_s"], "analysis": analysis_s}, began=order["began"])
         summary = rendered(folder, width=order["width"], color=order["color"]) if order["width"] else ""
         tell(done=verdict, summary=summary)
     return 0

@@ -146,9 +146,14 @@ def conclude(folder: Path, timing_s: dict[str, float], say: Callable[[str], None
     return judge_and_report(folder, {**timing_s, "analysis": make_tables(folder, say)})
 
 
-def judge_and_report(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
-    """Make verdict and reports of a run whose tables are made; return the verdict."""
+def judge_and_report(folder: Path, timing_s: dict[str, float], *, began: float | None = None) -> dict[str, Any]:
+    """Make verdict and reports of a run whose tables are made; return the verdict.
+
+    `began` (CLOCK_MONOTONIC) tells how long all of it took; stages side by side do not add up to that.
+    """
     verdict = judge(folder, timing_s)
+    if began is not None:
+        verdict["elapsed_s"] = round(time.monotonic() - began, 3)
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
     (folder / "summary.txt").write_text(summary_text(folder))
     write_report(folder)

@@ -26,8 +26,8 @@ from lab.scenario.load import Loaded, load_cell
 from lab.scenario.matrix import Cell, cells, chosen
 from lab.session import Companion, Session
 
-Conclude = Callable[[store.Run, dict[str, float], Progress], dict[str, Any]]
-"""Analyses and judges one finished run; returns its verdict."""
+Conclude = Callable[[store.Run, Session], dict[str, Any]]
+"""Judges one finished run of a session; returns its verdict."""
 
 
 @dataclass(kw_only=True)
@@ -100,7 +100,7 @@ def _run_cell(
     try:
         session.execute(companion)
         progress.stage("analysis")
-        verdict = conclude(run, session.timing_s, progress)
+        verdict = conclude(run, session)
     except LabError as error:
         if error.exit_code == MachineLacks.exit_code:
             record.left_out = " ".join(str(error).split())

@@ -76,6 +76,7 @@ class Session:
         self.engine = engine
         self.run = run
         self.progress = progress
+        self.began = time.monotonic()
         self.timing_s: dict[str, float] = {}
         self.topology: Topology | None = None
         self._hearing = Hearing(engine, run, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,10 @@ def test_a_collected_run_gets_tables_verdict_and_summary(tmp_path: Path, progres
     with Conclusion(progress) as conclusion:
         conclusion.before_traffic()
         conclusion.collected(Run(scenario="lab", id="x", folder=folder))
-        verdict, summary = conclusion.conclude(folder, {"up": 0.5}, width=100)
+        verdict, summary = conclusion.conclude(folder, {"up": 0.5}, began=time.monotonic() - 2, width=100)
     assert verdict["timing_s"]["up"] == 0.5
     assert verdict["timing_s"]["analysis"] > 0
+    assert verdict["elapsed_s"] >= 2
     assert (folder / "tables" / "usage.parquet").exists()
     assert (folder / "summary.txt").read_text().split() == summary.split()
 
@@ -43,5 +45,5 @@ def test_a_run_that_cannot_be_concluded_is_told_and_leaves_no_process(tmp_path: 
         pid = conclusion._child.pid
         conclusion.collected(Run(scenario="lab", id="x", folder=tmp_path / "nowhere"))
         with pytest.raises(RunFailed, match="ended with exit code 1"):
-            conclusion.conclude(tmp_path / "nowhere", {})
+            conclusion.conclude(tmp_path / "nowhere", {}, began=time.monotonic())
     assert not os.path.exists(f"/proc/{pid}")

@@ -35,7 +35,7 @@ HEADINGS = {
 """What stands above a column, where the measure's name is long."""
 WORTH = {"valid": "valid", "host-noisy": "noisy", "kernel-limited": "kernel", "generator-limited": "generator"}
 """A validity in a narrow column: what limited the numbers."""
-TABLE_WIDTH = 132
+TABLE_WIDTH = 120
 """Columns that a table of six measures needs; folded numbers cannot be read."""
 FINDINGS_NAMED = 6
 """So many ties are named; more are counted."""
@@ -87,7 +87,7 @@ def as_text(renderable: RenderableType) -> str:
 
 def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> RenderableType:
     """Return the table: a row a subject, a column a measure, each the median and the farther end of its interval."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     axes = list(dict.fromkeys(axis for a_row in rows for axis in a_row["axes"])) or [""]
     for axis in axes:
         table.add_column(axis.rpartition(".")[2] or "run", header_style="bold", no_wrap=True)

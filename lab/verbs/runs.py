@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from lab import store
+from lab import BEGAN, store
 from lab.errors import EXIT_MACHINE_LACKS, VERDICT_EXIT_CODES
 from lab.verbs.words import ROOT, EngineName, Json, RunName, ScenarioName, Sets, choose_engine, load_named, out, short
 
@@ -43,7 +43,9 @@ def run(
             session = Session(loaded, chosen, this, progress)
             session.execute(conclusion)
             progress.stage("analysis")
-            verdict, summary = conclusion.conclude(short(this.folder), session.timing_s, width=width, color=color)
+            verdict, summary = conclusion.conclude(
+                short(this.folder), session.timing_s, began=BEGAN, width=width, color=color
+            )
     finish(verdict, summary, as_json=as_json)
 
 
@@ -62,7 +64,7 @@ def _run_series(
         lambda: engine_named(engine),
         this,
         progress,
-        lambda run, timing_s, _progress: conclusion.conclude(run.folder, timing_s)[0],
+        lambda run, session: conclusion.conclude(run.folder, session.timing_s, began=session.began)[0],
         COLUMNS,
         conclusion,
     )
