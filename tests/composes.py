@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.engines.docker_access import compose_command, compose_version
+from lab.engines.docker_access import compose_command
 
 COMPOSES = {"v1": "docker-compose", "v2": "docker compose"}
 """Version -> the words that start it: what Debian 12 ships, and the plugin of the `docker` command."""
@@ -44,7 +44,6 @@ def using(version: str) -> Iterator[None]:
 
 def _forget() -> None:
     compose_command.cache_clear()
-    compose_version.cache_clear()
 
 
 @contextmanager
