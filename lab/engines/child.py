@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,17 +47,21 @@ class Begun:
         environment: Mapping[str, str] | None = None,
         if_lab_dies: str = "KILL",
     ) -> None:
-        self._process = subprocess.Popen(
-            [*bound_to_parent(if_lab_dies), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            cwd=cwd,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
+        with _interrupts_held_back() as interrupted:
+            self._process = subprocess.Popen(
+                [*bound_to_parent(if_lab_dies), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+            )
+        if interrupted:
+            self.stop()
+            raise KeyboardInterrupt
 
     def end(self, *, timeout_s: float, text: str = "") -> Ended:
         """Give it its standard input and wait for its end. It is stopped after `timeout_s`, and whenever the caller is
@@ -77,6 +84,25 @@ class Begun:
             self._process.kill()
             output, _ = self._process.communicate()
         return output
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[list[int]]:
+    """Note interrupts instead of raising them: one in the middle of a start would leave a process that nobody knows."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # interrupts go to the main thread
+        yield came
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+    raising = [kind for kind in kinds if callable(before[kind])]
+    for kind in raising:
+        signal.signal(kind, lambda number, _frame: came.append(number))
+    try:
+        yield came
+    finally:
+        for kind in raising:
+            signal.signal(kind, before[kind])
 
 
 def run(

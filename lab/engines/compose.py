@@ -97,24 +97,24 @@ class ComposeEngine:
         self._run_id, self._folder = run_id, run_folder.resolve()
         text = self._write_file(topology)
         keepers = topology.of_role("host")
-        creates_keepers = self._begin_compose(keepers)
         others = [program for program in topology.programs if program not in keepers]
-        creates_others = self._begin_compose(others) if others else None
+        begun: list[child.Begun] = []
         try:
-            self._create(creates_keepers, text)
+            begun += [self._begin_compose(keepers)]
+            begun += [self._begin_compose(others)] if others else []
+            self._create(begun[0], text)
             for keeper in keepers:
                 self._start_in_order(topology.host(keeper.host), keeper)
             self.start(keepers)
-            if creates_others is not None:
+            for creates_others in begun[1:]:
                 self._create(creates_others, text)
         except SubnetTaken:
             self.down()
             del self._news  # it is closed; the next try needs one that listens
             raise
         finally:
-            for compose in (creates_keepers, creates_others):
-                if compose is not None:
-                    compose.stop()
+            for compose in begun:
+                compose.stop()
 
     def _write_file(self, topology: Topology) -> str:
         assert self._run_id is not None

@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import socket
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -20,10 +19,13 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 from docker.tls import TLSConfig
 
+from lab.engines import child
 from lab.engines.kept import kept, mark
 from lab.errors import MachineLacks
 
 API_TIMEOUT_S = 60
+ANSWER_S = 30.0
+"""How long Compose may take to tell its version."""
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 PLUGIN_FOLDERS = (
     "/usr/local/lib/docker/cli-plugins",
@@ -127,9 +129,9 @@ def _ask_compose(candidates: Sequence[Sequence[str]], *, trusted: bool) -> dict[
     """Ask each candidate for its version; the first that answers it is (`trusted`: also one that does not)."""
     for words in candidates:
         if shutil.which(words[0]):
-            answer = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=False)
-            if answer.returncode == 0 or trusted:
-                return {"words": list(words), "version": answer.stdout.strip()}
+            answer = child.run([*words, "version", "--short"], timeout_s=ANSWER_S)
+            if answer.exit_code == 0 or trusted:
+                return {"words": list(words), "version": answer.last_lines(1).strip()}
     if trusted:
         return {"words": list(candidates[0]), "version": ""}
     raise MachineLacks(

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab.engines import docker_access
+from lab.engines import child, docker_access
 from lab.engines.docker_access import compose_command, connect
 from lab.errors import MachineLacks
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     compose_command.cache_clear()
+    yield
+    for remembered in (compose_command, child.bound_to_parent):  # with a PATH of these tests
+        remembered.cache_clear()
 
 
 def test_no_engine_is_a_lack_of_the_machine_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
