@@ -17,7 +17,7 @@ from lab.scenario.load import load
 PROJECT = Path(__file__).resolve().parent.parent
 LAB = PROJECT / "lab"
 
-LEAVES = {"errors", "units", "measures", "inside"}
+LEAVES = {"errors", "units", "measures", "libyaml", "inside"}
 """What anybody may import. `inside` itself imports nothing else of the lab."""
 
 ALLOWED = {
@@ -25,6 +25,7 @@ ALLOWED = {
     "errors": set(),
     "units": set(),
     "measures": set(),
+    "libyaml": set(),
     "scenario": set(),
     "topology": {"scenario"},
     "engines": {"topology"},

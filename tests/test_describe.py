@@ -11,27 +11,14 @@ from lab.describe import describe_plan
 from lab.scenario.load import load
 from lab.topology import Facts
 from lab.topology.plan import plan
+from tests.topology.test_plan import FACTS
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
 def facts() -> Facts:
-    return Facts(
-        engine="netns",
-        engine_version="Linux",
-        kernel="6.1",
-        architecture="x86_64",
-        cpus=2,
-        memory_bytes=24 << 30,
-        nofile_hard=20_000,
-        pids_max=32_768,
-        conntrack_max=None,
-        port_range=(32768, 60999),
-        taken_subnets=(),
-        file_max=None,
-        missing=(),
-    )
+    return replace(FACTS, memory_bytes=24 << 30)
 
 
 def test_hosts_that_differ_only_in_number_and_address_stand_in_one_line(facts: Facts) -> None:

@@ -23,13 +23,11 @@ import yaml
 
 from lab.engines import labels
 from lab.errors import RunFailed
+from lab.libyaml import DUMPER, LOADER
 from lab.topology import Host, Network, Program, Topology
 
 Service = dict[str, Any]
 
-LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DUMPER: type[yaml.SafeDumper] | type[yaml.CSafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""libyaml where PyYAML was built with it: a tenth of the time."""
 
 STARTED_AFTER = {
     "host": (),
