@@ -96,9 +96,7 @@ class Session:
         Raises LabError; KeyboardInterrupt passes through after everything has been removed.
         """
         try:
-            self.bring_up(with_fleet=True)
-            if companion is not None:
-                companion.before_traffic()
+            self.bring_up(with_fleet=True, companion=companion)
             with self._timed("traffic"):
                 self._traffic()
             with self._timed("drain"):
@@ -113,8 +111,11 @@ class Session:
         finally:
             self.bring_down()
 
-    def bring_up(self, *, with_fleet: bool) -> None:
-        """Plan, create the hosts, start the programs, wait until all are ready; the counters are read once."""
+    def bring_up(self, *, with_fleet: bool, companion: Companion | None = None) -> None:
+        """Plan, create the hosts, start the programs, wait until all are ready; the counters are read once.
+
+        They are read after the companion has become quiet: its work is not noise beside the traffic.
+        """
         self.progress.stage(f"{self.engine.name}: looking at this machine")
         with self._timed("plan"):
             facts = self.engine.facts()
@@ -133,6 +134,10 @@ class Session:
             self._running = {p.name for p in (*self.topology.of_role("host"), *programs)}
             names = [p.name for p in (*self.topology.of_role("host"), *programs)]
             self._hearing.wait(names, lambda heard: heard.ready is not None, READY_TIMEOUT_S, "ready")
+        if companion is not None:
+            with self._timed("analysis"):
+                companion.before_traffic()
+        with self._timed("ready"):
             self._read_counters()
 
     def bring_down(self) -> None:

@@ -19,6 +19,7 @@ from lab import units
 from lab.report import story, text
 from lab.report.charts import charts
 from lab.report.ladder_svg import draw_svg
+from lab.report.phases import HEADINGS, phases
 from lab.report.run_files import Example, RunFiles
 
 REPORT = "report.html"
@@ -54,6 +55,8 @@ def report_html(run_folder: Path) -> str:
         "worth": story.worth(run),
         "lesson": str(run.manifest.get("lesson") or "").strip().split("\n\n"),
         "happened": story.happened(run),
+        "phases": [row.cells() for row in phases(run)],
+        "phase_headings": HEADINGS[1:],
         "captured": story.captured(run),
         "charts": [Markup(chart) for chart in charts(run)],
         "example": example,

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from lab import measures
 from lab.report import ladder, story
+from lab.report.phases import HEADINGS, phases
 from lab.report.run_files import RunFiles
 from lab.units import show_value
 
@@ -30,6 +31,7 @@ def summary(run_folder: Path, *, width: int = WIDTH) -> RenderableType:
     run = RunFiles.read(run_folder)
     parts: list[RenderableType] = [*_head(run, width)]
     parts += _section("What happened", story.happened(run), width)
+    parts += _phases(run)
     parts += _section("What the capture shows", story.captured(run), width)
     parts += _ladder(run, width)
     parts += _expectations(run, width)
@@ -76,6 +78,20 @@ def _head(run: RunFiles, width: int) -> Iterator[RenderableType]:
     yield _wrapped(f"{story.held(run)} {story.identity(run)}", width)
     if (worth := story.worth(run)) is not None:
         yield _wrapped(worth, width)
+
+
+def _phases(run: RunFiles) -> Iterator[RenderableType]:
+    rows = phases(run)
+    if not rows:
+        return
+    yield _line("")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, width=None)
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number in (0, 2) else "right", header_style="bold")
+    for row in rows:
+        phase, *cells = row.cells()
+        table.add_row(f"  {phase}", *cells)
+    yield table
 
 
 def _ladder(run: RunFiles, width: int) -> Iterator[Text]:
