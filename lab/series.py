@@ -6,7 +6,7 @@ C B A, ...): a machine that grows slower during a series does so to all cells al
 
 A cell that this machine cannot run (a library or a kernel feature is missing: exit code 3) is left out, once and by
 name; one that fails is told and does not stop the others. What was done stands in `series.json`; what it shows in the
-series' own `verdict.json` and `summary.txt`.
+series' own `verdict.json`, `summary.txt` and `report.html`.
 """
 
 from __future__ import annotations

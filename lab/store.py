@@ -11,9 +11,9 @@
         verdict.json  summary.txt  report.html
 
 A series (a scenario with a matrix or repeats) has a folder like a run's: `scenario.yaml`, `series.json`,
-`verdict.json`, `summary.txt`, and a whole run in each `cells/<cell>-<repeat>/`.
+`verdict.json`, `summary.txt`, `report.html`, and a whole run in each `cells/<cell>-<repeat>/`.
 
-Files are written whole or not at all: under another name first, then renamed.
+Files are written whole or not at all (`whole_file.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import Problem, ScenarioInvalid
+from lab.whole_file import write_whole
 
 RUNS = "runs"
 LATEST = "latest"
@@ -51,10 +52,7 @@ class Run:
         """Store `text` under `name` in the run folder."""
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
-        return target
+        return write_whole(target, text)
 
     def read_json(self, name: str) -> Any:
         """Return the JSON stored under `name`. Raises OSError when it is not there."""

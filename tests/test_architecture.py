@@ -17,7 +17,7 @@ from lab.scenario.load import load
 PROJECT = Path(__file__).resolve().parent.parent
 LAB = PROJECT / "lab"
 
-LEAVES = {"errors", "units", "measures", "libyaml", "inside"}
+LEAVES = {"errors", "units", "measures", "libyaml", "whole_file", "inside"}
 """What anybody may import. `inside` itself imports nothing else of the lab."""
 
 ALLOWED = {
@@ -26,6 +26,7 @@ ALLOWED = {
     "units": set(),
     "measures": set(),
     "libyaml": set(),
+    "whole_file": set(),
     "scenario": set(),
     "topology": {"scenario"},
     "engines": {"topology"},

@@ -46,18 +46,9 @@ def series_summary(folder: Path, *, width: int = WIDTH) -> RenderableType:
     verdict = json.loads((folder / "verdict.json").read_text())
     series = json.loads((folder / "series.json").read_text())
     word = verdict["verdict"]
-    held = sum(one["verdict"] == "pass" for one in verdict["expectations"])
-    runs = sum(a_row["repeats"] for a_row in verdict["table"])
-    each = f"{series['repeats']} repeats" if series["repeats"] > 1 else "one run"
     parts: list[RenderableType] = [
         Text.assemble((word.upper(), STYLES.get(word, "")), "  ", (f"{series['scenario']}: {series['title']}", "bold")),
-        _wrapped(
-            f"{held} of {len(verdict['expectations'])} expectations held. "
-            f"{runs} runs of {len(verdict['table'])} cells, "
-            f"{each} each, interleaved; run {verdict['run']}, engine {verdict['engine']}. "
-            f"Worth of the numbers, at the worst: {verdict['validity']}.",
-            width,
-        ),
+        _wrapped(told(verdict, series), width),
         Text(""),
         comparison_table(verdict["table"], verdict["columns"]),
         _wrapped(interval_note(verdict["table"]), width),
@@ -69,6 +60,18 @@ def series_summary(folder: Path, *, width: int = WIDTH) -> RenderableType:
         parts += [_wrapped(f"{name}: {why}", width) for name, why in verdict["left_out"].items()]
     parts += [Text(""), *_expectations(verdict["expectations"], width), Text("")]
     return Group(*parts, *_further(folder, verdict))
+
+
+def told(verdict: dict[str, Any], series: dict[str, Any]) -> str:
+    """Say what was run, what held, and what the numbers are worth."""
+    held = sum(one["verdict"] == "pass" for one in verdict["expectations"])
+    runs = sum(a_row["repeats"] for a_row in verdict["table"])
+    each = f"{series['repeats']} repeats" if series["repeats"] > 1 else "one run"
+    return (
+        f"{held} of {len(verdict['expectations'])} expectations held. {runs} runs of {len(verdict['table'])} cells, "
+        f"{each} each, interleaved; run {verdict['run']}, engine {verdict['engine']}. "
+        f"Worth of the numbers, at the worst: {verdict['validity']}."
+    )
 
 
 def series_text(folder: Path) -> str:
@@ -88,7 +91,7 @@ def as_text(renderable: RenderableType) -> str:
 def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> RenderableType:
     """Return the table: a row a subject, a column a measure, each the median and the farther end of its interval."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    axes = list(dict.fromkeys(axis for a_row in rows for axis in a_row["axes"])) or [""]
+    axes = axes_of(rows)
     for axis in axes:
         table.add_column(axis.rpartition(".")[2] or "run", header_style="bold", no_wrap=True)
     for column in columns:
@@ -98,10 +101,18 @@ def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> 
     for a_row in rows:
         names = [a_row["axes"].get(axis, "") if axis else a_row["name"] for axis in axes]
         cells = [show_interval(cell_of(a_row, column), column) for column in columns]
-        table.add_row(
-            *names, *cells, WORTH.get(a_row["validity"], "") if a_row["verdict"] == "pass" else a_row["verdict"]
-        )
+        table.add_row(*names, *cells, worth_of(a_row))
     return table
+
+
+def axes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what tells the rows apart, a column each; one without a name where they are plain runs."""
+    return list(dict.fromkeys(axis for a_row in rows for axis in a_row["axes"])) or [""]
+
+
+def worth_of(a_row: dict[str, Any]) -> str:
+    """Say in a word what a row's numbers are worth: what limited them, or that its runs did not pass."""
+    return WORTH.get(a_row["validity"], "") if a_row["verdict"] == "pass" else str(a_row["verdict"])
 
 
 def show_interval(one: Interval, column: str) -> str:
@@ -165,13 +176,17 @@ def _expectations(rows: Sequence[dict[str, Any]], width: int) -> Iterator[Render
     yield _wrapped(f"{passed} cells passed in every run of theirs.", width)
 
 
+def commands(folder: Path, verdict: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what to run next, each command with what it shows."""
+    lines = [(f"lab compare {verdict['run']}", "this table, by other measures with --column MEASURE")]
+    runs = [run for a_row in verdict["table"] for run in a_row["runs"]]
+    return lines + ([(f"lab inspect {folder}/{runs[0]}", "one of the runs, like any other")] if runs else [])
+
+
 def _further(folder: Path, verdict: dict[str, Any]) -> Iterator[Text]:
     """What to look at next; a command is never folded, so that it can be copied."""
     yield Text("Look further", style="bold")
-    lines = [f"{folder}/", f"lab compare {verdict['run']}    # this table, by other measures with --column MEASURE"]
-    runs = [run for a_row in verdict["table"] for run in a_row["runs"]]
-    lines += [f"lab inspect {folder}/{runs[0]}    # one of the runs, like any other"] if runs else []
-    for line in lines:
+    for line in (f"{folder}/", *(f"{command}    # {meaning}" for command, meaning in commands(folder, verdict))):
         yield Text(f"  {line}", no_wrap=True, overflow="ignore")
 
 

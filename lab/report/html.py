@@ -21,6 +21,7 @@ from lab.report.charts import charts
 from lab.report.ladder_svg import draw_svg
 from lab.report.phases import HEADINGS, phases
 from lab.report.run_files import Example, RunFiles
+from lab.whole_file import write_whole
 
 REPORT = "report.html"
 
@@ -35,11 +36,7 @@ class Growth:
 
 def write_report(run_folder: Path) -> Path:
     """Write `report.html` into the run folder, whole or not at all; return its path."""
-    target = run_folder / REPORT
-    partial = run_folder / f".{REPORT}.partial"
-    partial.write_text(report_html(run_folder), encoding="utf-8")
-    partial.replace(target)
-    return target
+    return write_whole(run_folder / REPORT, report_html(run_folder))
 
 
 def report_html(run_folder: Path) -> str:
@@ -70,10 +67,11 @@ def report_html(run_folder: Path) -> str:
         "manifest": json.dumps(run.manifest, indent=2, ensure_ascii=False),
         "missing": run.missing,
     }
-    return _environment().get_template("report.html.j2").render(content)
+    return environment().get_template("report.html.j2").render(content)
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates, with the filter `code`; names that are not given are errors."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lab.report", "templates"),
         autoescape=True,
