@@ -109,7 +109,8 @@ def _grid(x: Axis, y: Axis) -> list[str]:
     for value, label in x.ticks:
         at = _x(x, value)
         content.append(svg.element("path", d=f"M{at:.1f},{HEIGHT - _BOTTOM:.1f} v5", class_="faint-line"))
-        content.append(svg.text(at, HEIGHT - _BOTTOM + 18, label, "soft small", "middle"))
+        middle = min(at, WIDTH - 3.3 * len(label))  # half of a label, so that the last one is not cut
+        content.append(svg.text(middle, HEIGHT - _BOTTOM + 18, label, "soft small", "middle"))
     content.append(svg.text(WIDTH - _RIGHT, HEIGHT - 8, x.label, "soft small", "end"))
     return content
 

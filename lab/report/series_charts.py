@@ -108,13 +108,14 @@ def _against(axis: str, column: str, lines: Sequence[Line]) -> str:
 
 
 def _log_axis(low: float, high: float, unit: str) -> Axis:
-    """Return a logarithmic axis with a tick at each power of ten, and at 2 and 5 between where there is room."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high) + 1e-9)
+    """Return a logarithmic axis with a tick at each power of its base, and at 2 and 5 between where there is room."""
+    base = 16.0 if unit == "bytes" else 10.0
+    first, last = math.floor(math.log(low, base)), math.ceil(math.log(high, base) + 1e-9)
     last = max(last, first + 1)
-    factors = (1, 2, 5) if last - first <= 2 else (1,)
-    values = [factor * 10.0**power for power in range(first, last) for factor in factors] + [10.0**last]
+    factors = (1, 2, 5) if last - first <= 2 and base == 10.0 else (1,)
+    values = [factor * base**power for power in range(first, last) for factor in factors] + [base**last]
     ticks = tuple((value, units.show_value(value, unit)) for value in values)
-    return Axis(low=10.0**first, high=10.0**last, ticks=ticks, label="median, logarithmic", log=True)
+    return Axis(low=base**first, high=base**last, ticks=ticks, label="median", log=True)
 
 
 def _unit(column: str) -> str:
