@@ -1,7 +1,7 @@
 """The options of a command line, for programs that must be there at once.
 
-`argparse` costs as much as the interpreter itself (`lifecycle.py` has the figures), and what the keeper and the capture
-sidecar take is little: `--name VALUE`, `--name=VALUE`, switches, and options that may be repeated.
+`argparse` costs as much as the interpreter itself (`lifecycle.py` has the figures), and what the keeper, the capture
+sidecar and the servers take is little: `--name VALUE`, `--name=VALUE`, switches, and options that may be repeated.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ def read_arguments(program: str, does: str, options: list[Option], given: list[s
             os.write(1, _help(program, does, options).encode())
             os._exit(0)
         if name not in known:
-            _refuse(program, f"{name}: unknown; known are {', '.join(known)}")
+            refuse(program, f"{name}: unknown; known are {', '.join(known)}")
         option = known[name]
         if option.read is None:
             values[name] = True
             continue
         if not equals:
             if not words:
-                _refuse(program, f"{name}: a value is needed, got none")
+                refuse(program, f"{name}: a value is needed, got none")
             value = words.pop(0)
         try:
             read = option.read(value)
         except ValueError as error:
-            _refuse(program, f"{name}: {error}")
+            refuse(program, f"{name}: {error}")
         if option.repeat:
             values.setdefault(name, []).append(read)
         else:
             values[name] = read
     if missing := [name for name in known if name not in values]:
-        _refuse(program, f"{', '.join(missing)}: missing; needed")
+        refuse(program, f"{', '.join(missing)}: missing; needed")
     return {name[2:].replace("-", "_"): value for name, value in values.items()}
 
 
@@ -88,6 +88,21 @@ def number(least: int) -> Callable[[str], int]:
             value = least - 1
         if value < least:
             raise ValueError(f"a whole number of at least {least} is needed, got {text!r}")
+        return value
+
+    return read
+
+
+def seconds(least: float) -> Callable[[str], float]:
+    """Read a time in seconds, of at least `least`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value < float("inf"):
+            raise ValueError(f"a time in seconds of at least {least} is needed, got {text!r}")
         return value
 
     return read
@@ -116,6 +131,7 @@ def _help(program: str, does: str, options: list[Option]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _refuse(program: str, what: str) -> NoReturn:
+def refuse(program: str, what: str) -> NoReturn:
+    """End the process for wrong usage: what is wrong, on standard error, and exit code 2."""
     os.write(2, f"{program}: {what}\nhint: --help shows all options\n".encode())
     os._exit(EXIT_INVALID)

@@ -23,9 +23,12 @@ datagram's own length; `number` the sequence number in its payload, or null.
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from lab.inside import lifecycle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CALLS_KEPT = 10_000
 """Calls kept of each connection."""

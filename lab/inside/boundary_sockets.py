@@ -18,9 +18,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from lab.inside.boundary_tap import Datagrams, Passing, Tap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 GetTap = Callable[[], Tap | None]
 """The tap of this process: a socket that a child inherits is noted there."""

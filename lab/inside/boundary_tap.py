@@ -16,13 +16,18 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
 from itertools import accumulate
-from typing import Any, Protocol
 
 from lab.inside.boundary_log import BoundaryLog, ConnectionLog, own_end
 from lab.inside.framing import Framing, FramingError
 from lab.inside.numbered import number_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+else:
+    Protocol = object
 
 
 class Passing(Protocol):

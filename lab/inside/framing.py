@@ -22,7 +22,6 @@ memory, and says how much it used, so that a decoder is needed only where a mess
 
 from __future__ import annotations
 
-import json
 import struct
 from abc import ABC, abstractmethod
 from collections import namedtuple
@@ -293,39 +292,6 @@ class LengthPrefix(Framing):
         return start + 4, start + 4 + length
 
 
-class JsonHeader(Framing):
-    text = "json-header"
-
-    def __init__(self, *, limit: int = LARGEST_MESSAGE) -> None:
-        self.limit = limit
-
-    def _mark(self, message: bytes) -> bytes:
-        header = json.dumps({"length": len(message)}).encode()
-        return struct.pack("!I", len(header)) + header + message
-
-    def _locate(self, data: bytes | bytearray, start: int) -> tuple[int, int]:
-        if len(data) - start < 4:
-            return -1, start + 4
-        (header_length,) = struct.unpack_from("!I", data, start)
-        if not 2 <= header_length <= LARGEST_HEADER:
-            raise FramingError(
-                f"framing json-header: a header of 2 to {LARGEST_HEADER} bytes is allowed, got {header_length}"
-            )
-        body = start + 4 + header_length
-        if len(data) < body:
-            return -1, body
-        header = bytes(data[start + 4 : body])
-        try:
-            length = json.loads(header)["length"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            length = None
-        if type(length) is not int or length < 0:
-            raise FramingError(f'framing json-header: a JSON object with "length" is needed, got {header[:60]!r}')
-        if length > self.limit:
-            raise self._oversized(length)
-        return body, body + length
-
-
 def parse_framing(text: str, *, side: str = "server") -> Framing:
     r"""Turn a scenario's words into a framing; `side` (`server` or `client`) matters to `http` alone.
 
@@ -351,7 +317,11 @@ def parse_framing(text: str, *, side: str = "server") -> Framing:
         from lab.inside.http_framing import HttpFraming  # a module of its own: nobody else needs it
 
         return HttpFraming(side=side)
-    plain: dict[str, type[Framing]] = {"none": NoFraming, "length": LengthPrefix, "json-header": JsonHeader}
+    if name == "json-header":
+        from lab.inside.json_framing import JsonHeader  # nor `json`, whose import costs more than this module
+
+        return JsonHeader()
+    plain: dict[str, type[Framing]] = {"none": NoFraming, "length": LengthPrefix}
     if name not in plain:
         raise ValueError(
             f"unknown framing `{text}`; known are none, fixed:SIZE, delimiter:BYTES, length, json-header, http"

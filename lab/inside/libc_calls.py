@@ -36,11 +36,12 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import platform
 import struct
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _SAME_NAME = """
     read write readv writev recvmsg sendmsg recvmmsg sendmmsg recvfrom sendto accept accept4 socket bind listen connect
@@ -121,9 +122,7 @@ class CallCounter:
             self._stubs[function.encode()] = first + place * 32
         self._protect(first, mmap.PROT_READ | mmap.PROT_EXEC)
         self._seen: set[int] = set()
-        self._catch_dlsym()
-        self._catch_dlopen()
-        self._redirect_new()
+        self._redirect_new(dlopen=self._telling_dlopen(), dlsym=self._stubs_for_dlsym())
         # Slots point into this object's memory: it must outlive everything, the interpreter's own end too.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
@@ -132,12 +131,18 @@ class CallCounter:
         values = struct.unpack_from(f"{len(self._names)}Q", self._counters)
         return {name: count for name, count in zip(self._names, values, strict=True) if count}
 
-    def _redirect_new(self) -> None:
-        """Give stubs to all objects that were loaded since the last time."""
+    def _redirect_new(self, *, dlopen: int | None = None, dlsym: int | None = None) -> None:
+        """Give stubs to all objects that were loaded since the last time, and these addresses: `dlsym` to ctypes,
+        `dlopen` to all others."""
         mappings = _mappings()
-        for slot, function_name in list(_slots(seen=self._seen)):
-            if function_name in self._stubs:
-                self._redirect(slot, self._stubs[function_name], mappings)
+        for file, slot, function in list(_slots(self._seen)):
+            address = self._stubs.get(function)
+            if function == b"dlsym" and file.startswith("_ctypes."):
+                address = dlsym
+            elif function == b"dlopen" and not file.startswith("_ctypes."):
+                address = dlopen
+            if address is not None:
+                self._redirect(slot, address, mappings)
 
     def _address_of(self, function: str) -> int | None:
         try:
@@ -158,8 +163,8 @@ class CallCounter:
         if not was & mmap.PROT_WRITE:
             self._protect(slot, was)
 
-    def _catch_dlopen(self) -> None:
-        """Let the interpreter, which loads extension modules with dlopen(3), tell of each."""
+    def _telling_dlopen(self) -> int:
+        """What the interpreter, which loads extension modules with dlopen(3), shall call: it tells us of each."""
         prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
         dlopen = prototype(self._address_of("dlopen") or 0)
 
@@ -169,15 +174,11 @@ class CallCounter:
                 self._redirect_new()
             return handle
 
-        self._load = prototype(load)  # kept: a slot points to it
-        address = ctypes.cast(self._load, ctypes.c_void_p).value or 0
-        mappings = _mappings()
-        for slot, function_name in list(_slots(but="_ctypes.")):
-            if function_name == b"dlopen":
-                self._redirect(slot, address, mappings)
+        self._load = prototype(load)  # kept: slots point to it
+        return ctypes.cast(self._load, ctypes.c_void_p).value or 0
 
-    def _catch_dlsym(self) -> None:
-        """Give stubs to ctypes as well, which finds functions with dlsym(3)."""
+    def _stubs_for_dlsym(self) -> int:
+        """What ctypes, which finds functions with dlsym(3), shall call: it gives stubs."""
         prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
         dlsym = prototype(self._address_of("dlsym") or 0)
         stubs = self._stubs
@@ -187,11 +188,7 @@ class CallCounter:
             return stubs.get(name, found) if found else found
 
         self._find = prototype(find)  # kept: a slot points to it
-        address = ctypes.cast(self._find, ctypes.c_void_p).value or 0
-        mappings = _mappings()
-        for slot, function_name in list(_slots(only="_ctypes.")):
-            if function_name == b"dlsym":
-                self._redirect(slot, address, mappings)
+        return ctypes.cast(self._find, ctypes.c_void_p).value or 0
 
 
 def _shared_memory() -> int:
@@ -210,7 +207,7 @@ def _shared_memory() -> int:
 def count_calls() -> CallCounter | None:
     """Begin to count this process's calls; None where that cannot be done (another processor, memory that may not be
     made executable, LAB_COUNT_CALLS=off)."""
-    if platform.machine() != "x86_64" or os.environ.get("LAB_COUNT_CALLS") == "off":
+    if os.uname().machine != "x86_64" or os.environ.get("LAB_COUNT_CALLS") == "off":
         return None
     try:
         return CallCounter()
@@ -223,7 +220,8 @@ def syscall_counts(counter: CallCounter | None) -> dict[str, Any]:
     if counter is not None:
         return {"method": "libc", "calls": counter.counts()}
     try:
-        text = Path("/proc/self/io").read_text()
+        with open("/proc/self/io") as file:
+            text = file.read()
     except OSError as error:
         return {"method": "none", "calls": {}, "why": str(error)}
     io = dict(line.split(": ") for line in text.splitlines())
@@ -234,37 +232,38 @@ def _mappings() -> list[tuple[int, int, int]]:
     """Return this process's memory as (first address, address behind the last, protection), from /proc/self/maps."""
     bits = (("r", mmap.PROT_READ), ("w", mmap.PROT_WRITE), ("x", mmap.PROT_EXEC))
     result = []
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, flags = line.split()[:2]
+    with open("/proc/self/maps") as file:
+        lines = file.readlines()
+    for line in lines:
+        span, flags = line.split(" ", 2)[:2]
         low, high = (int(end, 16) for end in span.split("-"))
         result.append((low, high, sum(bit for letter, bit in bits if letter in flags)))
     return result
 
 
-def _slots(*, only: str = "", but: str = "/", seen: set[int] | None = None) -> Iterator[tuple[int, bytes]]:
-    """Find each slot of each loaded object's global offset table that holds a function: its address, the name.
+def _slots(seen: set[int]) -> Iterator[tuple[str, int, bytes]]:
+    """Find each slot of each loaded object's global offset table that holds a function: file, address, function.
 
-    `only`, `but`: parts of file names to look at and to leave out; objects in `seen` are left out, the others added.
+    Objects whose addresses are in `seen` are left out, the others added.
     """
     found: list[tuple[int, str, list[tuple[int, int]]]] = []
 
     def each(info: Any, _size: int, _data: int) -> int:
         loaded = info.contents
-        headers = [(loaded.headers[i].type, loaded.headers[i].vaddr) for i in range(loaded.count)]
-        found.append((loaded.base, os.fsdecode(loaded.name or b""), headers))
+        if loaded.base not in seen:
+            headers = [(loaded.headers[i].type, loaded.headers[i].vaddr) for i in range(loaded.count)]
+            found.append((loaded.base, os.path.basename(os.fsdecode(loaded.name or b"")), headers))
         return 0
 
     prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Loaded), ctypes.c_size_t, ctypes.c_void_p)
     ctypes.CDLL(None).dl_iterate_phdr(prototype(each), None)
-    for base, name, headers in found:
-        file = os.path.basename(name)
-        if file.startswith(_OURSELVES) or only not in file or but in file:
-            continue
-        for kind, address in headers:
-            if kind == _PT_DYNAMIC and (seen is None or base + address not in seen):
-                if seen is not None:
-                    seen.add(base + address)
-                yield from _slots_of(base, _dynamic(base, base + address))
+    for base, file, headers in found:
+        seen.add(base)
+        if not file.startswith(_OURSELVES):
+            for kind, address in headers:
+                if kind == _PT_DYNAMIC:
+                    for slot, function in _slots_of(_dynamic(base, base + address)):
+                        yield file, base + slot, function
 
 
 def _dynamic(base: int, address: int) -> dict[int, int]:
@@ -280,13 +279,25 @@ def _dynamic(base: int, address: int) -> dict[int, int]:
         address += 16
 
 
-def _slots_of(base: int, dynamic: dict[int, int]) -> Iterator[tuple[int, bytes]]:
+def _slots_of(dynamic: dict[int, int]) -> Iterator[tuple[int, bytes]]:
+    """Find the slots of one object: address from its base, function.
+
+    Two tables say what the linker had to fill in: entries of 24 bytes, which are a place, the kind with the symbol's
+    number above it, and an addend. The interpreter's library has 36,000, and 2,000 of them are slots: so the kinds,
+    one byte each, are searched as bytes, and only slots are looked at.
+    """
     if _DT_SYMTAB not in dynamic or _DT_STRTAB not in dynamic:
         return
+    symbols, strings = dynamic[_DT_SYMTAB], dynamic[_DT_STRTAB]
     for table, size in ((_DT_RELA, _DT_RELASZ), (_DT_JMPREL, _DT_PLTRELSZ)):
         if table not in dynamic or not dynamic.get(size):
             continue
-        for offset, info, _addend in struct.iter_unpack("QQq", ctypes.string_at(dynamic[table], dynamic[size])):
-            if info & 0xFFFFFFFF in (_GLOB_DAT, _JUMP_SLOT):
-                (name,) = struct.unpack("I", ctypes.string_at(dynamic[_DT_SYMTAB] + 24 * (info >> 32), 4))
-                yield base + offset, ctypes.string_at(dynamic[_DT_STRTAB] + name)
+        entries = ctypes.string_at(dynamic[table], dynamic[size])
+        kinds = entries[8::24]
+        for wanted in (_GLOB_DAT, _JUMP_SLOT):
+            place = kinds.find(wanted)
+            while place >= 0:
+                slot, _kind, symbol = struct.unpack_from("QII", entries, 24 * place)
+                name = ctypes.c_uint32.from_address(symbols + 24 * symbol).value
+                yield slot, ctypes.string_at(strings + name)
+                place = kinds.find(wanted, place + 1)

@@ -15,7 +15,9 @@ once.
 **What is imported here is paid in every host, before anything is ready.** An interpreter starts in some 28 million
 instructions; `dataclasses` costs 79 million more, `typing` 48, `pathlib` 49, `json` 35, and `enum` alone 21, for which
 it is enough to import `signal` or `socket`. So the programs that a host needs always (this module, the keeper, the
-capture sidecar) use the C halves of those two and of `json`, and leave type names to the type checker.
+capture sidecar) use the C halves of those two and of `json`, and leave type names to the type checker. Servers and
+fleets show sockets and signals, and take these two as they are, but nothing dearer: a server whose model needs no
+library starts in 35 ms of processor time instead of 110.
 """
 
 from __future__ import annotations

@@ -52,6 +52,14 @@ def test_every_model_explains_its_mechanism_and_imports_without_its_library(mode
     assert len(module.__doc__.split()) > 80
 
 
+def test_a_server_loads_none_of_what_costs_more_than_the_interpreter() -> None:
+    code = "import sys, lab.inside.servers.{}; print([name for name in {!r} if name in sys.modules])"
+    dear = ("argparse", "dataclasses", "inspect", "json", "pathlib", "re", "typing")
+    for module in ("epoll_server", "threaded_server", "process_fork_server", "udp_server"):
+        command = [sys.executable, "-S", "-c", code.format(module, dear)]
+        assert subprocess.check_output(command, cwd=PROJECT, text=True).strip() == "[]", module
+
+
 def test_the_table_knows_what_a_process_can_hold() -> None:
     assert MODELS["select"].max_connections(20_000) == 1023
     assert MODELS["epoll"].max_connections(20_000) == 20_000 - 32
@@ -69,6 +77,8 @@ def test_the_table_knows_what_a_process_can_hold() -> None:
         (("--set-option", "fast=1"), "nodelay"),
         (("--workers", "0"), "--workers"),
         (("--recv-size", "0"), "--recv-size"),
+        (("--drain", "-1"), "--drain"),
+        (("--progress", "soon"), "--progress"),
     ],
 )
 def test_wrong_options_exit_2_and_name_the_option(options: tuple[str, ...], words: str) -> None:

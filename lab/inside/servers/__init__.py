@@ -8,15 +8,18 @@ are kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from lab.inside.frozen import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 DESCRIPTORS_BESIDES = 32
 """Descriptors a server process needs besides its connections: streams, listener, epoll, wake-up, counters,
 libraries."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Model:
     """One I/O model."""
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import signal
 import socket
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from lab.inside import lifecycle
+from lab.inside.native import Int, Library
 from lab.inside.servers.counters import Board
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     from lab.inside.servers.startup import Serve, Server
 
 MOST_CHILDREN = 32768
@@ -73,6 +73,8 @@ class Children:
             work()
             status = 0
         except BaseException:  # noqa: BLE001  the child's outermost frame: told, and turned into its exit status
+            import traceback  # here: no other way needs it, and it loads much
+
             traceback.print_exc()
         finally:
             self._server.leave()
@@ -112,7 +114,7 @@ class Children:
 
     def become_child(self, board: Board, row: int, parent: int) -> None:
         """Count on the parent's board, stop by one's own handlers, and never outlive the parent."""
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        Library(None).function("prctl", Int, Int)(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             raise SystemExit  # the parent died before it could be watched
         self.parents_board = board
@@ -200,19 +202,16 @@ def usage_with(pids: list[int]) -> dict[str, Any]:
     whole = lifecycle.usage()
     whole["processes"] = 1
     # Resident memory counts a page that is shared by N processes N times; the proportional set size counts 1/N of it.
-    whole["pss_bytes"] = _pss_bytes(Path("/proc/self"))
+    whole["pss_bytes"] = _pss_bytes("self")
     whole["cpu_total_ns"] = _cpu_total_ns(pids)
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     for pid in pids:
-        folder = Path(f"/proc/{pid}")
         try:
             # Fields 14 and 15 of proc_pid_stat(5), counted from behind the name, which may itself hold blanks.
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            status = dict(
-                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
-            )
+            fields = _read(pid, "stat").rpartition(")")[2].split()
+            status = dict(line.split(":\t", 1) for line in _read(pid, "status").splitlines() if ":\t" in line)
             whole["descriptors"] += lifecycle.open_descriptors(pid)
-            whole["pss_bytes"] += _pss_bytes(folder)
+            whole["pss_bytes"] += _pss_bytes(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has just ended; what it used comes with getrusage(RUSAGE_CHILDREN) once it is reaped
         if "VmRSS" not in status:
@@ -240,8 +239,14 @@ def _cpu_total_ns(pids: list[int]) -> int:
     return total
 
 
-def _pss_bytes(folder: Path) -> int:
-    for line in (folder / "smaps_rollup").read_text().splitlines():
+def _pss_bytes(pid: int | str) -> int:
+    for line in _read(pid, "smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _read(pid: int | str, name: str) -> str:
+    """A file of /proc/PID. Raises FileNotFoundError or ProcessLookupError for a process that has ended."""
+    with open(f"/proc/{pid}/{name}") as file:
+        return file.read()

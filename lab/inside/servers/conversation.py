@@ -10,14 +10,14 @@ piece, but with `burst` every copy is a piece, and with `sleep` every answer is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
-
 from lab.inside.framing import Decoder, Framing, FramingError
 from lab.inside.handlers import Handler
 from lab.inside.servers.counters import Counters
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from lab.inside.boundary_tap import Passing, Tap
 
 

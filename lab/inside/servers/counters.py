@@ -14,9 +14,12 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import threading
-from collections.abc import Iterable, Iterator
+from _thread import allocate_lock  # `threading.Lock`, for a process that has no threads
 from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 FIELDS = (
     "accepted",
@@ -137,7 +140,7 @@ class Tally:
     def __init__(self) -> None:
         self.main = Counters()
         self._ended = Counters()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._threads: dict[int, Counters] = {}
         self.board: Board | None = None
         """Set once the process has children that count."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import re
 import socket
 import struct
 import sys
-from dataclasses import dataclass
-from typing import NoReturn
 
+from lab.inside.arguments import Option, number, read_arguments, refuse, seconds
 from lab.inside.framing import FixedSize, Framing, FramingError, parse_framing
+from lab.inside.frozen import frozen
 from lab.inside.handlers import Handler, parse_handler
 from lab.inside.servers import MODELS, Model
 from lab.inside.socket_options import socket_options
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 EXIT_FAILED = 1
-EXIT_INVALID = 2
 EXIT_MACHINE_LACKS = 3
 
 # Options of the listening socket, inherited by every connection accepted from it (so they cost nothing per connection);
@@ -28,7 +28,7 @@ SOCKET_OPTIONS = socket_options(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Settings:
     """How a server is to run."""
 
@@ -57,72 +57,63 @@ def read_settings(name: str, argv: list[str]) -> Settings:
     """Read the command line of the server `name`; ends the process with 2 (wrong usage) or 3 (this machine lacks
     it)."""
     model = MODELS[name]
-    parser = argparse.ArgumentParser(
-        prog=f"python -m lab.inside.servers.{model.module}",
-        description=model.line,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--bind", default="0.0.0.0", help="address to listen on")
-    parser.add_argument("--port", type=int, default=9000, help="0 takes any free port")
-    parser.add_argument("--backlog", type=int, default=4096, help="length of the accept queue")
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with a SO_REUSEPORT socket of its own")
-    parser.add_argument("--pool", type=int, default=8, help="threads or processes of a pool")
-    parser.add_argument(
-        "--handler", default="upper", help="upper, echo, discard, cpu:1ms, sleep:10ms, burst:10, respond:4KiB"
-    )
-    parser.add_argument(
-        "--framing", default=model.framing or "none", help="none, fixed:64, delimiter:\\n, length, json-header, http"
-    )
-    parser.add_argument("--recv-size", type=int, default=65536, help="bytes one recv may bring")
-    parser.add_argument(
-        "--set-option", action="append", default=[], metavar="NAME=VALUE", help=", ".join(SOCKET_OPTIONS)
-    )
-    parser.add_argument(
-        "--boundaries", type=int, default=0, metavar="N", help="log each send and recv of N connections"
-    )
-    parser.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="time the stop may take")
-    parser.add_argument(
-        "--progress", type=float, default=0.5, metavar="SECONDS", help="time between two progress events"
-    )
-    given = parser.parse_args(argv)
-
-    if given.workers < 1 or (given.workers > 1 and model.scale != "workers"):
-        parser.error(f"--workers: {model.name} runs as it is; 1 is allowed, got {given.workers}")
-    if given.progress <= 0 or given.drain < 0:
-        parser.error(f"--progress, --drain: a positive time is allowed, got {given.progress} and {given.drain}")
-    if given.boundaries and "boundaries" in model.cannot:
-        parser.error(
-            f"--boundaries: {name} makes its calls where nobody can note them; allowed: 0, got {given.boundaries}"
-        )
-    if given.pool < 1:
-        parser.error(f"--pool: at least 1 is allowed, got {given.pool}")
-    if given.recv_size < 1:
-        parser.error(f"--recv-size: at least 1 byte is allowed, got {given.recv_size}")
-    if model.framing is not None and given.framing != model.framing:
-        parser.error(f"--framing: {model.name} speaks {model.framing} only, got {given.framing}")
+    program = f"servers.{model.module}"
+    given = read_arguments(program, model.line, _options(model), argv)
+    if given["workers"] > 1 and model.scale != "workers":
+        refuse(program, f"--workers: {name} runs as it is; 1 is allowed, got {given['workers']}")
+    if given["boundaries"] and "boundaries" in model.cannot:
+        where = f"{name} makes its calls where nobody can note them"
+        refuse(program, f"--boundaries: {where}; allowed: 0, got {given['boundaries']}")
+    if model.framing is not None and given["framing"] != model.framing:
+        refuse(program, f"--framing: {name} speaks {model.framing} only, got {given['framing']}")
     try:
         settings = Settings(
             model=model,
-            bind=given.bind,
-            port=given.port,
-            backlog=given.backlog,
-            workers=given.workers,
-            pool=given.pool,
-            handler=parse_handler(given.handler),
-            framing=parse_framing(given.framing),
-            recv_size=given.recv_size,
-            socket_options=tuple(_socket_option(text) for text in given.set_option),
-            progress_s=given.progress,
-            drain_s=given.drain,
-            boundaries=given.boundaries,
+            bind=given["bind"],
+            port=given["port"],
+            backlog=given["backlog"],
+            workers=given["workers"],
+            pool=given["pool"],
+            handler=parse_handler(given["handler"]),
+            framing=parse_framing(given["framing"]),
+            recv_size=given["recv_size"],
+            socket_options=tuple(given["set_option"]),
+            progress_s=given["progress"],
+            drain_s=given["drain"],
+            boundaries=given["boundaries"],
         )
         _check_answer_fits(settings)
     except ValueError as error:
-        parser.error(str(error))
+        refuse(program, str(error))
     for package in model.requires:
-        if not package.startswith("kernel:") and importlib.util.find_spec(package) is None:
+        if not package.startswith("kernel:") and not _installed(package):
             lacks(name, f"the package `{package}` is not installed", f"pip install {package}, or wirelab[servers]")
     return settings
+
+
+def _options(model: Model) -> list[Option]:
+    handlers = "upper, echo, discard, cpu:1ms, sleep:10ms, burst:10, respond:4KiB"
+    framings = "none, fixed:64, delimiter:\\n, length, json-header, http"
+    return [
+        Option("bind", "address to listen on", default="0.0.0.0"),
+        Option("port", "0 takes any free port", read=number(0), default=9000),
+        Option("backlog", "length of the accept queue", read=number(0), default=4096),
+        Option("workers", "processes, each with a SO_REUSEPORT socket of its own", read=number(1), default=1),
+        Option("pool", "threads or processes of a pool", read=number(1), default=8),
+        Option("handler", handlers, default="upper"),
+        Option("framing", framings, default=model.framing or "none"),
+        Option("recv-size", "bytes one recv may bring", read=number(1), default=65536),
+        Option("set-option", f"NAME=NUMBER of {', '.join(SOCKET_OPTIONS)}", read=_socket_option, repeat=True),
+        Option("boundaries", "connections of which each send and recv is logged", read=number(0), default=0),
+        Option("drain", "seconds the stop may take", read=seconds(0.0), default=5.0),
+        Option("progress", "seconds between two progress events", read=seconds(0.001), default=0.5),
+    ]
+
+
+def _installed(package: str) -> bool:
+    import importlib.util  # here: most models need no package
+
+    return importlib.util.find_spec(package) is not None
 
 
 def lacks(model: str, what: str, hint: str) -> NoReturn:
@@ -164,12 +155,11 @@ def open_listeners(settings: Settings) -> list[socket.socket]:
 
 
 def _socket_option(text: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(\w+)=(\d+)", text)
-    if found is None or found[1] not in SOCKET_OPTIONS:
-        raise ValueError(
-            f"--set-option: NAME=NUMBER is allowed with a name out of {', '.join(SOCKET_OPTIONS)}, got `{text}`"
-        )
-    return found[1], int(found[2])
+    name, _, value = text.partition("=")
+    if name not in SOCKET_OPTIONS or not (value.isascii() and value.isdigit()):
+        allowed = ", ".join(SOCKET_OPTIONS)
+        raise ValueError(f"NAME=NUMBER is allowed with a name out of {allowed}, got `{text}`")
+    return name, int(value)
 
 
 def _check_answer_fits(settings: Settings) -> None:

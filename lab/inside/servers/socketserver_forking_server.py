@@ -20,10 +20,13 @@ import os
 import socket
 import socketserver
 import time
-from typing import Any
 
 from lab.inside.servers.socketserver_stop import POLL_S, Stoppable
 from lab.inside.servers.startup import ACCEPT_PAUSE_S, ENDED, Server, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Client(socketserver.BaseRequestHandler):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import socketserver
 from socket import socket as Socket
-from typing import Any
 
 from lab.inside.servers.startup import ACCEPT_PAUSE_S, Server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 POLL_S = 0.1
 """How often `serve_forever` looks up from its wait: socketserver's own way to notice a stop."""

@@ -21,10 +21,13 @@ from __future__ import annotations
 import socket
 import socketserver
 import time
-from typing import Any
 
 from lab.inside.servers.socketserver_stop import Stoppable
 from lab.inside.servers.startup import ENDED, Server, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Client(socketserver.BaseRequestHandler):

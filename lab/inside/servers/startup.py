@@ -28,9 +28,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.inside import lifecycle
 from lab.inside.counters import parse_sockstat
@@ -41,8 +38,15 @@ from lab.inside.servers.conversation import Conversation, Conversations, Service
 from lab.inside.servers.counters import Board, Counters, Tally
 from lab.inside.servers.options import Settings, open_listeners, read_settings
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
     from lab.inside.boundary_tap import Tap
+
+    Serve = Callable[["Server", socket.socket], bool | None]
+    """A model: serves one listener until the stop; True if it failed."""
 
 CUT_GRACE_S = 1.5
 """Seconds between cutting what did not drain and leaving without it."""
@@ -58,9 +62,6 @@ RESET = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 """The peer sent a RST: met on recv, or on send (EPIPE: the second send after it)."""
 VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 """The peer no longer answers: retransmissions or keep-alive probes gave up."""
-
-Serve = Callable[["Server", socket.socket], bool | None]
-"""A model: serves one listener until the stop; True if it failed."""
 
 
 class Server:
@@ -309,7 +310,8 @@ class Server:
         """What this process and its children have used so far, their system calls and messages too."""
         total = self.tally.total()
         counts = {"accepted": total.accepted, "messages": total.messages}
-        sockets = parse_sockstat(Path("/proc/self/net/sockstat").read_text())
+        with open("/proc/self/net/sockstat") as file:
+            sockets = parse_sockstat(file.read())
         calls = syscall_counts(self.call_counter)
         return {**usage_with(self.children.pids), **counts, "sockstat": sockets, "syscalls": calls}
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
 
 from lab.inside.servers.counters import Counters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SO_MEMINFO = 55
 """Socket option (Linux 4.11): an array of counters, SK_MEMINFO_*; the ninth is the number of datagrams dropped."""

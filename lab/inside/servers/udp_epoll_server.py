@@ -23,10 +23,13 @@ import socket
 import time
 from collections import deque
 from select import EPOLLIN, EPOLLOUT
-from typing import Any
 
 from lab.inside.servers.startup import Server, run
 from lab.inside.servers.udp_common import read_dropped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DATAGRAMS_IN_A_ROW = 256
 """Datagrams received before epoll is asked again."""
