@@ -160,13 +160,19 @@ class RunFiles:
         return self.endpoint(row["orig_addr"], row["orig_port"]), self.endpoint(row["resp_addr"], row["resp_port"])
 
     def endpoint(self, address: str, port: int) -> Endpoint:
-        """Name one end of a connection by the host that has the address."""
+        """Name one end of a connection by the host that has the address, or makes its segments by hand."""
         names = {
             interface["address"]: host["name"]
             for host in self.topology.get("hosts", ())
             for interface in host["interfaces"]
         }
-        return Endpoint(host=names.get(address, ""), address=address, port=port)
+        return Endpoint(host=(names | self._made_by_hand()).get(address, ""), address=address, port=port)
+
+    def _made_by_hand(self) -> dict[str, str]:
+        """Return the addresses that no kernel owns, each with the host whose crafter speaks for it."""
+        crafters = [program for program in self.topology.get("programs", ()) if program["role"] == "crafter"]
+        plans = [json.loads(crafter["arguments"][1]) for crafter in crafters]
+        return {plan["address"]: f"{plan['name']} (by hand)" for plan in plans}
 
     def _miss(self, what: str) -> None:
         if what not in self.missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ from lab.analysis.latency import SCHEMA as LATENCY
 from lab.analysis.tables import TABLES
 from lab.report.charts import _HANDSHAKE
 from lab.report.kinds import KINDS
+from lab.report.run_files import RunFiles
 from lab.report.story import _TOLD
 from lab.report.text import summary_text
 
@@ -84,3 +86,12 @@ STATES = {
     *("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2"),
     *("CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT"),
 }
+
+
+def test_an_address_that_no_kernel_owns_is_named_by_the_host_that_speaks_for_it(tmp_path: Path):
+    folder = write_run(tmp_path)
+    topology = json.loads((folder / "topology.json").read_text())
+    plan = json.dumps({"name": "peer", "address": "10.64.0.254", "steps": []})
+    topology["programs"].append({"host": "peer", "role": "crafter", "arguments": ["--plan", plan]})
+    (folder / "topology.json").write_text(json.dumps(topology))
+    assert RunFiles.read(folder).endpoint("10.64.0.254", 9000).host == "peer (by hand)"
