@@ -68,7 +68,7 @@ def _the_rest() -> None:
     from lab.analysis import columns, endpoints, judgements, packets, records, ring_blocks
     from lab.analysis.endpoints import with_slots
     from lab.analysis.packet_records import PACKET, WORK
-    from lab.analysis.state import HISTORY_LETTERS, empty_state, with_room
+    from lab.analysis.state import HISTORY_TEXT, empty_state, with_room
 
     state = with_slots(with_room(empty_state(), 1), 1)
     endpoints.address_row(state, np.uint64(0), np.uint64(0), np.uint8(4))
@@ -77,8 +77,8 @@ def _the_rest() -> None:
     no_packets = np.zeros(0, PACKET)
     out, sides = columns.connection_columns(0)
     text, texts, lengths = (
-        np.empty(HISTORY_LETTERS, np.uint8),
-        np.empty((0, HISTORY_LETTERS), np.uint8),
+        np.empty(HISTORY_TEXT, np.uint8),
+        np.empty((0, HISTORY_TEXT), np.uint8),
         np.empty(0, np.int64),
     )
     judgements.judge_connections(state, 0, 0, np.zeros(1, np.bool_), out, sides)

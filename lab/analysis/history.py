@@ -2,11 +2,14 @@
 
 History has one letter an event, upper case for the originator: s SYN, h SYN-ACK, a acknowledgement alone, d data, f
 FIN, r RST, t retransmitted data, g gap (acknowledged data never seen), w zero window, q SYN together with FIN or RST,
-i FIN together with RST. A letter comes once a side, t g w again at the 10th, 100th, ... time.
+i FIN together with RST. A letter comes once a side, t g w again at the 10th, 100th, ... time. A ^ stands before them
+where the responder was seen first.
 
-conn_state: S0 no answer; REJ refused; S1 established, not ended; SF opened and closed orderly; S2, S3 only the
-originator (the responder) sent FIN; RSTO, RSTR ended by its RST; RSTOS0 a SYN and then the originator's RST; RSTRH
-SYN-ACK and then the responder's RST, no SYN seen; SH, SHR the same with FIN; OTH no SYN seen.
+conn_state: S0 no answer; REJ refused; S1 established, not ended; SF both closed; S2, S3 established and only the
+originator (the responder) sent FIN; RSTO, RSTR established and ended by its RST; RSTOS0 a SYN and then the originator's
+RST; SH a FIN of the originator's without any part of the responder's in a handshake; RSTRH, SHR the responder's RST or
+FIN without any part of the originator's; OTH nothing of that. One takes part in a handshake by a SYN, by a SYN-ACK, and
+by what follows a SYN-ACK that was seen. Once both have sent FIN a RST changes nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +20,7 @@ from lab.analysis.compiled import inlined
 from lab.analysis.state import HISTORY_LETTERS
 from lab.analysis.words import (
     ACK,
-    BY_ORIG,
-    BY_RESP,
     FIN,
-    NONE,
     OTH,
     OUT_OF_WINDOW,
     REFUSE,
@@ -93,32 +93,23 @@ def note_flags(connection, side, from_high, flags, payload):
 @inlined
 def judge_conn_state(connection, orig, resp):
     """Zeek's `conn_state` of a connection with its two sides."""
-    reset_by = NONE
-    if connection.rst_kind and connection.rst_kind != OUT_OF_WINDOW:
-        reset_by = BY_ORIG if connection.rst_side == connection.orig else BY_RESP
-    if orig.syns == 0 and resp.syn_acks == 0 and orig.syn_acks == 0:
-        return OTH
-    if orig.syns == 0:  # only the answer was seen
-        if reset_by == BY_RESP:
-            return RSTRH
-        return SHR if resp.has_fin else OTH
-    if connection.rst_kind == REFUSE:
-        return REJ
-    answered = resp.syn_acks > 0 or (resp.syns > 0 and connection.opened)
-    if not answered:
-        if reset_by == BY_ORIG:
-            return RSTOS0
-        if reset_by == BY_RESP:
-            return REJ
-        if orig.has_fin:
-            return SH
-        return OTH if connection.opened or resp.packets else S0
-    if orig.has_fin and resp.has_fin and (not reset_by or (orig.acked_fin and resp.acked_fin)):
+    if orig.has_fin and resp.has_fin:
         return SF
-    if reset_by == BY_ORIG:
-        return RSTO
-    if reset_by == BY_RESP:
-        return RSTR
+    orig_takes_part = orig.syns > 0 or orig.syn_acks > 0 or (resp.syn_acks > 0 and orig.packets > 0)
+    resp_takes_part = resp.syn_acks > 0 or (resp.syns > 0 and connection.opened)
+    counts = connection.rst_kind and connection.rst_kind != OUT_OF_WINDOW
+    if counts and connection.rst_side == connection.orig:
+        if resp_takes_part:
+            return RSTO
+        return RSTOS0 if orig_takes_part else OTH
+    if counts:
+        if connection.rst_kind == REFUSE or (orig_takes_part and not resp_takes_part):
+            return REJ
+        return RSTR if orig_takes_part else RSTRH
     if orig.has_fin:
-        return S2
-    return S3 if resp.has_fin else S1
+        return S2 if resp_takes_part else SH
+    if resp.has_fin:
+        return S3 if orig_takes_part else SHR
+    if orig_takes_part and resp_takes_part:
+        return S1
+    return S0 if orig.syns and not resp.packets else OTH

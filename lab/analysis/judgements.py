@@ -115,6 +115,7 @@ from lab.analysis.words import ACK, SYN, TCP
 
 CASE_BIT = 0x20
 LETTER_BYTES = np.frombuffer(b"shadfrtgwqi", np.uint8)
+RESPONDER_FIRST = ord("^")
 
 
 @inlined
@@ -216,13 +217,17 @@ def write_histories(state, first, count, slots, texts, lengths, text, out):
     distinct = 0
     for i in range(count):
         connection = state.connections[first + i]
-        length = np.int64(connection.history_length)
+        length = np.int64(0)
+        for k in range(np.int64(connection.history_length)):
+            letter = np.int64(connection.history[k])
+            by_originator = (letter & FROM_HIGH != 0) == (connection.orig != 0)
+            if k == 0 and not by_originator:
+                text[length] = RESPONDER_FIRST
+                length += 1
+            text[length] = LETTER_BYTES[letter & 0x7F] - (CASE_BIT if by_originator else 0)
+            length += 1
         hashed = np.uint64(14695981039346656037)
         for k in range(length):
-            letter = np.int64(connection.history[k])
-            text[k] = LETTER_BYTES[letter & 0x7F]
-            if (letter & FROM_HIGH != 0) == (connection.orig != 0):
-                text[k] -= CASE_BIT
             hashed = (hashed ^ np.uint64(text[k])) * np.uint64(1099511628211)
         place = np.int64((hashed ^ (hashed >> np.uint64(29))) & np.uint64(mask))
         while True:

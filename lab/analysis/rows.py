@@ -19,7 +19,7 @@ from lab.analysis import columns as at
 from lab.analysis import judgements, tables, words
 from lab.analysis.columns import Columns
 from lab.analysis.packets import NO_VLAN
-from lab.analysis.state import ADDRESSES, FLOWS, HISTORY_LETTERS, State
+from lab.analysis.state import ADDRESSES, FLOWS, HISTORY_TEXT, State
 
 Array = npt.NDArray[np.generic]
 Mask = npt.NDArray[np.bool_]
@@ -96,8 +96,8 @@ def connection_rows(
     c, s = at.connection_columns(count)
     judgements.judge_connections(state, first, count, lossy, c, s)
     slots = np.zeros(1 << (2 * max(count, 1)).bit_length(), np.uint32)
-    texts, lengths = np.empty((count, HISTORY_LETTERS), np.uint8), np.empty(count, np.int64)
-    text = np.empty(HISTORY_LETTERS, np.uint8)
+    texts, lengths = np.empty((count, HISTORY_TEXT), np.uint8), np.empty(count, np.int64)
+    text = np.empty(HISTORY_TEXT, np.uint8)
     distinct = judgements.write_histories(state, first, count, slots, texts, lengths, text, c.u32[at.HISTORY])
     histories = pl.Series([texts[i, : lengths[i]].tobytes().decode() for i in range(distinct)], dtype=pl.String)
     unknown = int(at.NOT_KNOWN)

@@ -39,6 +39,8 @@ ADDRESS = np.dtype(
 """One address. `originator`: the caller says that this is a client's."""
 
 HISTORY_LETTERS = 28
+HISTORY_TEXT = HISTORY_LETTERS + 1
+"""The letters, and a ^ before them."""
 
 CONNECTION = np.dtype(
     [
