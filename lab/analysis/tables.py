@@ -125,7 +125,7 @@ CONNECTIONS = (
     Column("reset_ns", I64, "ns", "when, since 1970", "no reset"),
     Column("active_closer", enumeration(words.CLOSERS), "", "who closed first, by numbers", "no FIN, or undecidable"),
     Column("time_wait", enumeration(words.TIME_WAITS), "", "side in TIME-WAIT; none after a reset", "not closed"),
-    Column("history", TEXT, "", "Zeek's history; upper case is the originator's, ^ first where the responder was seen first"),
+    Column("history", TEXT, "", "Zeek's history; upper case: the originator's; ^: the responder was seen first"),
     Column("conn_state", enumeration(words.CONN_STATES), "", "Zeek's conn_state"),
     Column("evidence_lost", FLAG, "", "the capture lost packets, or acknowledged bytes were never seen"),
     Column("syn_count", U32, "packets", "SYNs without ACK, both sides"),
