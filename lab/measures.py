@@ -12,7 +12,17 @@ from typing import Literal
 
 Unit = Literal["count", "ns", "bytes", "per_s", "ratio"]
 Source = Literal[
-    "fleet", "server", "capture", "packets", "counters", "latency", "script", "usage", "boundaries", "datagrams"
+    "fleet",
+    "server",
+    "capture",
+    "packets",
+    "frames",
+    "counters",
+    "latency",
+    "script",
+    "usage",
+    "boundaries",
+    "datagrams",
 ]
 
 
@@ -24,10 +34,11 @@ class Measure:
     unit: Unit
     source: Source
     """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
-    the capture at one host (unknown where it lost anything); `counters`: the kernel's; `latency`: the fleet's log;
-    `script`: what the steps of a script gave; `usage`: what the server used, phase by phase; `boundaries`: where
-    messages were joined or cut on their way to one host, by the boundary logs of both ends; `datagrams`: what became of
-    numbered datagrams on their way to one host, by the captures of both hosts and the boundary logs of both ends."""
+    the capture at one host (unknown where it lost anything), `frames` likewise, of short captures; `counters`: the
+    kernel's; `latency`: the fleet's log; `script`: what the steps of a script gave; `usage`: what the server used,
+    phase by phase; `boundaries`: where messages were joined or cut on their way to one host, by the boundary logs of
+    both ends; `datagrams`: what became of numbered datagrams on their way to one host, by the captures of both hosts
+    and the boundary logs of both ends."""
     meaning: str
 
 
@@ -61,6 +72,9 @@ def _all() -> tuple[Measure, ...]:
             "step": "script",
             "state": "script",
             "boundaries": "boundaries",
+            "arp": "frames",
+            "frames": "frames",
+            "fragments": "frames",
         }
         source = "usage" if name in USAGE else sources.get(prefix, "packets")
         if name.startswith("datagrams."):
@@ -129,6 +143,12 @@ def _all() -> tuple[Measure, ...]:
         measure("zero_windows", "count", "segments that announced a zero window, both directions"),
         measure("packets", "count", "packets in the capture that the analysis read"),
         measure("datagrams", "count", "UDP datagrams in the capture"),
+        measure("arp.requests", "count", "ARP requests in the capture: who has an address?"),
+        measure("arp.replies", "count", "ARP replies in the capture"),
+        measure(
+            "frames.*", "count", "Ethernet frames in the capture to one station or many: unicast, multicast, broadcast"
+        ),
+        measure("fragments", "count", "IP fragments in the capture"),
         measure("latency.connect.*", "ns", "time to connect: `p50`, `p90`, `p99`, `p99.9`, `max`, `min`"),
         measure("latency.service.*", "ns", "sent to answered: `p50`, `p90`, `p99`, `p99.9`, `max`, `min`"),
         measure("latency.response.*", "ns", "planned to answered, stalls included: `p50` ... `max`"),

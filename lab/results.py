@@ -63,6 +63,7 @@ def _capture_tables(folder: Path, say: Callable[[str], None]) -> None:
     make_captures(folder)
     tables = folder / "tables"
     parts: dict[str, list[Path]] = {}
+    number = 0
     for number, analyses in enumerate(_analyses(sorted((folder / "captures").glob("*.pcapng")), say)):
         part_folder = tables / f".part-{number}"
         write_vantages(analyses, part_folder)
@@ -70,7 +71,11 @@ def _capture_tables(folder: Path, say: Callable[[str], None]) -> None:
         for path in part_folder.glob("*.parquet"):
             parts.setdefault(path.name, []).append(path)
     for name, paths in parts.items():
-        join_files(paths, tables / name)
+        if len(paths) <= number:  # `frames`, which long captures have not: half a table would say what is not so
+            for path in paths:
+                path.unlink()
+        else:
+            join_files(paths, tables / name)
     for part_folder in tables.glob(".part-*/"):
         part_folder.rmdir()
 

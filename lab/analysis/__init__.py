@@ -128,6 +128,13 @@ class Analysis:
 
         return rows.flow_rows(self._survey.state, self._addresses)
 
+    @cached_property
+    def frames(self) -> pl.DataFrame | None:
+        """One row an Ethernet frame; None where there are more frames than a lesson about them has."""
+        from lab.analysis import frames
+
+        return frames.read_frames(self.paths) if self.packet_count <= frames.MOST_FRAMES else None
+
     def packets(self) -> pl.DataFrame:
         """One row a frame, in the order of the files. Holds them all: some 150 bytes a packet."""
         import polars as pl
@@ -216,7 +223,9 @@ def analyze(
 
 
 def write_parquet(analysis: Analysis, folder: Path) -> None:
-    """Write `packets`, `connections`, `flows` and `captures` as Parquet files into `folder`, in bounded memory."""
+    """Write the tables as Parquet files into `folder`, in bounded memory: `packets`, `connections`, `flows`,
+    `captures`, and of short captures `frames`.
+    """
     _write_tables([(None, analysis)], folder)
 
 
@@ -235,6 +244,8 @@ def _write_tables(analyses: Sequence[tuple[str | None, Analysis]], folder: Path)
         "flows": (tables.FLOWS, lambda analysis: [analysis.flows]),
         "captures": (tables.CAPTURES, lambda analysis: [analysis.captures]),
     }
+    if all(analysis.frames is not None for _, analysis in analyses):
+        made["frames"] = (tables.FRAMES, lambda analysis: [analysis.frames])
     named = any(name is not None for name, _ in analyses)
     folder.mkdir(parents=True, exist_ok=True)
     for table, (columns, chunks_of) in made.items():

@@ -2,8 +2,8 @@
 
 `packets`: one row a captured frame, in the order of the file. `connections`: one row a TCP connection (one
 incarnation of a 4-tuple at one vantage), in the order they were opened. `flows`: one row a UDP or ICMP exchange.
-`captures`: one row an interface of a file. The words in enumerated columns are defined in `words.py` and decided in
-`handshake.py`, `teardown.py`, `streams.py`.
+`captures`: one row an interface of a file. `frames`: one row an Ethernet frame, of short captures alone. The words in
+enumerated columns are defined in `words.py` and decided in `handshake.py`, `teardown.py`, `streams.py`.
 """
 
 from __future__ import annotations
@@ -220,7 +220,32 @@ FLOWS = (
     Column("last_packet", U64, "", "index of its last packet"),
 )
 
-TABLES = {"packets": PACKETS, "connections": CONNECTION_COLUMNS, "flows": FLOWS, "captures": CAPTURES}
+NOT_ARP = "not ARP"
+FRAMES = (
+    Column("index", U64, "", "number of the frame, as in `packets`"),
+    Column("t_ns", I64, "ns", "time since 1970"),
+    Column("interface", U16, "", "row of `captures`"),
+    Column("original_bytes", U32, "bytes", "bytes of the frame on the wire"),
+    Column("src_mac", TEXT, "", "Ethernet address of who sent it on this segment"),
+    Column("dst_mac", TEXT, "", "Ethernet address of who is to take it"),
+    Column("cast", pl.Enum(["unicast", "multicast", "broadcast"]), "", "for one station, a group, or everybody"),
+    Column("ethertype", U16, "", "what it carries: 2048 IPv4, 2054 ARP, 34525 IPv6", "a length stands there (802.3)"),
+    Column("link_header_bytes", U8, "bytes", "Ethernet header: 14, and 4 for each VLAN tag"),
+    Column("ip_header_bytes", U8, "bytes", "IPv4 header with options; IPv6 header without extensions", "not IP"),
+    Column("transport_header_bytes", U8, "bytes", "TCP header with options, UDP or ICMP header", "none in this frame"),
+    Column("data_bytes", U32, "bytes", "what the innermost of these headers carries"),
+    Column("trailer_bytes", U32, "bytes", "padding behind a packet that is too short for a frame"),
+    Column("dont_fragment", FLAG, "", "no router may cut it", "not IPv4"),
+    Column("more_fragments", FLAG, "", "fragments of the same datagram come behind it", "not IPv4"),
+    Column("fragment_offset", U16, "bytes", "where in its datagram its data stand; 0 in a whole one", "not IPv4"),
+    Column("arp_operation", enumeration(("", "request", "reply")), "", "request or reply", NOT_ARP),
+    Column("arp_sender_mac", TEXT, "", "Ethernet address that the sender tells", NOT_ARP),
+    Column("arp_sender_addr", TEXT, "", "its IPv4 address", NOT_ARP),
+    Column("arp_target_mac", TEXT, "", "Ethernet address of the one meant", "not ARP, or it is what is asked"),
+    Column("arp_target_addr", TEXT, "", "IPv4 address of the one meant: in a request, whom it asks for", NOT_ARP),
+)  # fmt: skip
+
+TABLES = {"packets": PACKETS, "connections": CONNECTION_COLUMNS, "flows": FLOWS, "captures": CAPTURES, "frames": FRAMES}
 
 
 def schema(columns: tuple[Column, ...]) -> dict[str, pl.DataType | type[pl.DataType]]:

@@ -135,6 +135,7 @@ def name(row: dict[str, Any]) -> str:
     asks_host = measure is not None and measure.source in (
         "capture",
         "packets",
+        "frames",
         "counters",
         "boundaries",
         "datagrams",

@@ -151,6 +151,7 @@ def observe(what: str, at: str, evidence: Evidence) -> Observation:
         "server": _server,
         "capture": _capture,
         "packets": _packets,
+        "frames": _frames,
         "counters": _counters,
         "latency": _latency,
         "script": _script,
@@ -236,6 +237,13 @@ def _datagrams(what: str, at: str, evidence: Evidence) -> Observation:
     from lab.verdict.datagrams import observe_datagrams
 
     return observe_datagrams(what, at, evidence)
+
+
+def _frames(what: str, at: str, evidence: Evidence) -> Observation:
+    # And here.
+    from lab.verdict.frames import observe_frames
+
+    return observe_frames(what, at, evidence)
 
 
 def _capture(what: str, at: str, evidence: Evidence) -> Observation:

@@ -211,6 +211,25 @@ MUTATIONS = (
         ("link layers", "return at + 4, ethertype_of_version(buffer, at + 4, end), 0", "return at, 0, 0"),
         ("IPv6", "at += size\n        total -= size", "at += size"),
     ),
+    *_of(
+        "frames.py",
+        ("ARP", '(ethertype == ETHERTYPE_ARP)\n        &', ""),
+        ("ARP", "head.at(link + 6, 2) <= 2", "head.at(link + 6, 2) <= 1"),
+        ("ARP", "head.at(link + 24, 4)", "head.at(link + 14, 4) "),
+        ("ARP", "arp & (head.at(link + 18, 6) > 0)", "arp"),
+        ("cast", "== 0xFFFF_FFFF_FFFF, 2", "== 0xFFFF_FFFF_FFFF, 1"),
+        ("cast", "head.bytes[:, 0] & 1 > 0", "head.bytes[:, 0] & 2 > 0"),
+        ("EtherType", "where(ethertype >= SMALLEST_ETHERTYPE, ethertype)", "pl.Series(ethertype)"),
+        ("bytes of a frame", "np.where(tagged, size + TAG_BYTES, size)", "size"),
+        ("bytes of a frame", "(head.at(link, 1) & 15) * 4, np.where(v6, 40, 0)", "24, np.where(v6, 40, 0)"),
+        ("bytes of a frame", "np.where(v6, 40, 0)", "np.where(v6, 48, 0)"),
+        ("bytes of a frame", "np.minimum(total, original - link), original - link", "original - link, original - link"),
+        ("bytes of a frame", "(head.at(above + 12, 1) >> 4) * 4", "20"),
+        ("bytes of a frame", "first = ip & (offset == 0)", "first = ip"),
+        ("fragments", "(place & 0x1FFF) * 8", "place & 0x1FFF"),
+        ("fragments", "where(v4, place & 0x2000 > 0)", "where(v4, place & 0x4000 > 0)"),
+        ("don't fragment", "where(v4, place & 0x4000 > 0)", "where(v4, place & 0x8000 > 0)"),
+    ),
 )  # fmt: skip
 """Words of `definitions.md` that need something else than captures (`abort_unread`, boundaries, jitter) are not here."""
 
@@ -221,7 +240,7 @@ DEFINITIONS = {
     "retransmission", "partial", "out_of_order", "keep_alive", "zero_window_probe", "fast", "timeout", "spurious",
     "capture_duplicate", "duplicate_ack", "zero_window", "unscaled", "super_segment", "incarnation", "originator",
     "history", "conn_state", "snapped", "malformed", "simultaneous open", "simultaneous close", "active closer",
-    "TIME-WAIT", "claim of absence", "sequence arithmetic",
+    "TIME-WAIT", "claim of absence", "sequence arithmetic", "ARP", "cast", "EtherType", "bytes of a frame",
 }  # fmt: skip
 """What must have a mutation."""
 

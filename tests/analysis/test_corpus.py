@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lab.analysis import Analysis, analyze, tables, words
+from lab.analysis.frames import read_frames
 from tests.analysis import mutations
 
 CASES = sorted(path.parent for path in (Path(__file__).parent.parent / "pcaps").glob("*/expected.yaml"))
@@ -46,6 +47,9 @@ def test_a_case_means_what_its_expectations_say(case: Path) -> None:
         found += differences(analysis.flows, expected["flows"], "flow")
     assert analysis.flows.height == expected.get("flow_count", analysis.flows.height)
     found += differences(analysis.packets(), expected.get("packets", {}), "packet")
+    if "frames" in expected:
+        assert analysis.frames is not None
+        found += differences(analysis.frames, expected["frames"], "frame")
     found += differences(analysis.captures, expected.get("captures", []), "capture")
     assert not found, "\n".join(found)
 
@@ -96,6 +100,7 @@ def test_tables_have_the_columns_that_tables_py_lists(whole: Analysis) -> None:
         "connections": whole.connections,
         "flows": whole.flows,
         "captures": whole.captures,
+        "frames": read_frames(whole.paths),
     }
     for name, columns in tables.TABLES.items():
         assert dict(made[name].schema) == dict(pl.Schema(tables.schema(columns))), name
@@ -103,6 +108,7 @@ def test_tables_have_the_columns_that_tables_py_lists(whole: Analysis) -> None:
 
 def test_columns_that_are_never_null_hold_no_null(whole: Analysis) -> None:
     made = {"packets": whole.packets(), "connections": whole.connections, "flows": whole.flows}
+    made["frames"] = read_frames(whole.paths)
     for name, table in made.items():
         for column in tables.TABLES[name]:
             if column.null == "never":
