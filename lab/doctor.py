@@ -15,6 +15,7 @@ from lab import units
 from lab.engines import Engine
 from lab.errors import MachineLacks, Problem, ScenarioInvalid
 from lab.inside.servers import MODELS
+from lab.topology.facts import LACKING
 
 ENGINES = ("compose", "netns")
 
@@ -105,8 +106,9 @@ def describe(findings: dict[str, Any]) -> str:
             f"  {high - low + 1:,} ephemeral ports a host, {low}-{high}",
             f"  connection tracking: {f'{tracking:,} connections' if tracking else 'none on the path'}",
         ]
-        if facts["missing"]:
-            lines.append(f"  missing: {', '.join(facts['missing'])}")
+        for name in facts["missing"]:
+            meaning, remedy = LACKING[name]
+            lines += [f"  lacks {name}: {meaning}", f"    remedy: {remedy}"]
     lines.append("")
     for tool, path in findings["tools"].items():
         lines.append(f"{tool}: {path or 'not installed (optional: for looking at captures beside the lab)'}")

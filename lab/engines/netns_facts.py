@@ -22,7 +22,6 @@ SETTINGS = (
     "kernel/unprivileged_userns_clone",
     "kernel/apparmor_restrict_unprivileged_userns",
     "kernel/io_uring_disabled",
-    "kernel/unprivileged_bpf_disabled",
     "fs/nr_open",
     *(f"user/max_{kind}_namespaces" for kind in ("user", "net", "mnt", "pid", "uts", "ipc")),
 )
@@ -90,7 +89,6 @@ def _conditions() -> list[object]:
         [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)],
         [_text(file) for file in files],
         [Path(f"/proc/self/ns/{kind}").readlink() for kind in ("user", "mnt", "net")],
-        mark("/dev/net/tun"),
         [mark(file) for file in sorted(Path(__file__).parent.glob("*.py"))],
     ]
 

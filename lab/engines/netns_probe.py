@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
 import resource
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,13 +20,7 @@ from typing import Any
 from lab.engines.cgroups import Limits, NoLimits
 from lab.engines.netns_obstacles import Obstacle, enter_namespaces, needs_user_namespace
 
-_SYS_BPF = {"x86_64": 321, "aarch64": 280}
 _SYS_IO_URING_SETUP = 425  # the same on every architecture
-
-_TUNSETIFF = 0x400454CA
-_IFF_TAP_NO_PI = 0x1002
-_BPF_PROG_LOAD = 5
-_BPF_PROG_TYPE_SCHED_CLS = 3
 
 
 def main() -> int:
@@ -94,29 +86,6 @@ def _index(stack: Any, name: str) -> int:
     return int(stack.link_lookup(ifname=name)[0])
 
 
-def _try_tun(_stack: Any) -> None:
-    descriptor = os.open("/dev/net/tun", os.O_RDWR)
-    try:
-        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", b"tap0", _IFF_TAP_NO_PI))
-    finally:
-        os.close(descriptor)
-
-
-def _try_bpf(_stack: Any) -> None:
-    """Load the smallest traffic-control program, `return 0`."""
-    number = _SYS_BPF.get(os.uname().machine)
-    if number is None:
-        raise OSError(errno.ENOSYS, "bpf")
-    code = ctypes.create_string_buffer(struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0))
-    licence = ctypes.create_string_buffer(b"MIT")
-    # union bpf_attr for BPF_PROG_LOAD: type, instruction count, instructions, licence; the rest zero.
-    attributes = struct.pack(
-        "IIQQ", _BPF_PROG_TYPE_SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(licence)
-    ).ljust(128, b"\0")
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    os.close(_system_call(number, _BPF_PROG_LOAD, ctypes.byref(buffer), len(attributes)))
-
-
 def _try_io_uring(_stack: Any) -> None:
     """Set up a ring of one entry, as the programs will: without any capability."""
     if int(_read_or("/proc/sys/kernel/io_uring_disabled", "0")) > 0:
@@ -157,9 +126,6 @@ def _read_or(path: str, default: str) -> str:
 
 PROBES: dict[str, Callable[[Any], object]] = {
     "netem": lambda stack: stack.tc("add", "netem", index=_index(stack, "veth0"), delay=1000),
-    "vxlan": lambda stack: stack.link("add", ifname="vxlan0", kind="vxlan", vxlan_id=7),
-    "tun": _try_tun,
-    "tc-bpf": _try_bpf,
     "io_uring": _try_io_uring,
     "limits": _try_limits,
 }

@@ -32,4 +32,21 @@ class Facts:
     file_max: int | None = None
     """Open files all processes of the machine together may have (fs.file-max); None where it cannot be read."""
     missing: tuple[str, ...] = ()
-    """Kernel features a scenario might want and this machine lacks, by name, e.g. `netem`, `io_uring`."""
+    """What a scenario might want and this machine lacks, by its name in `LACKING`."""
+
+
+LACKING: dict[str, tuple[str, str]] = {
+    "netem": (
+        "links cannot be made slow or lossy by the kernel; no scenario here needs it, a relay host does it",
+        "sudo modprobe sch_netem, where the kernel has that module",
+    ),
+    "io_uring": (
+        "the I/O model io-uring cannot run",
+        "sudo sysctl kernel.io_uring_disabled=0; newer Docker engines refuse it to containers: --engine netns",
+    ),
+    "limits": (
+        "hosts cannot be given a share of processors or memory (`cpus`, `memory` of a host)",
+        "run as root, or use --engine compose",
+    ),
+}
+"""Name -> what its absence means, and what can be done about it."""
