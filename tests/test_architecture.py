@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from lab.scenario.json_schema import json_schema_text
 from lab.scenario.load import load
+from lab.scenario.schema import TOPICS, Topic
 
 PROJECT = Path(__file__).resolve().parent.parent
 LAB = PROJECT / "lab"
@@ -101,3 +103,12 @@ def test_listing_loads_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "epoll-10k" in done.stdout
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT / "scenarios").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_scenario_of_the_catalogue_stands_under_a_topic(file: Path) -> None:
+    assert load(file).scenario.topic in TOPICS
+
+
+def test_topics_have_their_headings_in_the_order_of_a_course() -> None:
+    assert get_args(Topic) == tuple(TOPICS)

@@ -260,10 +260,25 @@ class Comparison(Part):
     """Why it must be so."""
 
 
+TOPICS = {
+    "layers": "Layers: Ethernet, ARP, IP, and what HTTP adds",
+    "tcp": "TCP, from the handshake to TIME-WAIT",
+    "udp": "UDP",
+    "messages": "Message boundaries: coalesced and split (sticky packets)",
+    "models": "I/O models: ways to wait",
+    "concurrency": "Threads, processes, coroutines",
+    "scale": "Many connections",
+}
+"""What scenarios teach, in the order of a course: the word in a scenario, and its heading."""
+Topic = Literal["layers", "tcp", "udp", "messages", "models", "concurrency", "scale"]
+
+
 class Scenario(Part):
     """One lab session: hosts, a server and a fleet or a script, captures, and what must be true at the end."""
 
     title: str = Field(min_length=1, max_length=100)
+    topic: Topic | None = None
+    """What it teaches: the heading under which `lab list` shows it."""
     lesson: str = ""
     """What to predict, what to look at, why it is so."""
     seed: int = Field(default=1, ge=0)

@@ -13,21 +13,26 @@ from lab.verbs.words import SCENARIOS, EngineName, Json, ScenarioName, Sets, cho
 def list_scenarios(as_json: Json = False) -> None:
     """List the scenarios of the catalogue and the I/O models of the servers."""
     from lab.inside.servers import MODELS
+    from lab.scenario.schema import TOPICS
 
     loaded = [load_named(str(path)) for path in sorted(SCENARIOS.glob("*.yaml"))]
     if as_json:
         out(
             {
-                "scenarios": [{"name": s.name, "title": s.scenario.title} for s in loaded],
+                "scenarios": [{"name": s.name, "title": s.scenario.title, "topic": s.scenario.topic} for s in loaded],
                 "models": [{"name": m.name, "line": m.line, "requires": list(m.requires)} for m in MODELS.values()],
             }
         )
         return
     width = max(len(name) for name in [*MODELS, *(s.name for s in loaded)])
     print("Scenarios (make scenario NAME=...)")
-    for item in loaded:
-        print(f"  {item.name:<{width}}  {item.scenario.title}")
-    print("\nI/O models (server.model)")
+    for topic, heading in {**TOPICS, None: "More"}.items():
+        items = [item for item in loaded if item.scenario.topic == topic]
+        if items:
+            print(f"\n {heading}")
+        for item in items:
+            print(f"  {item.name:<{width}}  {item.scenario.title}")
+    print("\nI/O models (server.model)\n")
     for model in MODELS.values():
         needs = f"  [needs {', '.join(model.requires)}]" if model.requires else ""
         print(f"  {model.name:<{width}}  {model.line}{needs}")
