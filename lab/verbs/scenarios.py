@@ -26,7 +26,7 @@ def list_scenarios(as_json: Json = False) -> None:
         return
     width = max(len(name) for name in [*MODELS, *(s.name for s in loaded)])
     print("Scenarios (make scenario NAME=...)")
-    for topic, heading in {**TOPICS, None: "More"}.items():
+    for topic, heading in (*TOPICS.items(), (None, "More")):
         items = [item for item in loaded if item.scenario.topic == topic]
         if items:
             print(f"\n {heading}")
