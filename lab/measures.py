@@ -46,6 +46,9 @@ USAGE = (
     "server.load_cpu",
     "server.load_cpu_per_message",
     "server.load_rate",
+    "server.load_cores",
+    "server.load_runnable",
+    "server.start_cpu",
     "server.idle_cpu",
     "server.syscalls_per_message",
     "server.syscalls_per_message.*",
@@ -105,6 +108,18 @@ def _all() -> tuple[Measure, ...]:
         measure("server.load_cpu", "ns", "CPU time of the server in the load phases alone"),
         measure("server.load_cpu_per_message", "ns", "the same for each message answered in them"),
         measure("server.load_rate", "per_s", "messages answered a second in the load phases"),
+        measure("server.load_cores", "ratio", "cores that the server kept busy in the load phases: CPU time over time"),
+        measure(
+            "server.load_runnable",
+            "ratio",
+            "threads of the server that ran or were ready to, on average over the load phases: with the time that they "
+            "waited for a processor, so that it does not depend on how many there are",
+        ),
+        measure(
+            "server.start_cpu",
+            "ns",
+            "CPU time of the server in the connect and hold phases for each connection: what starting to serve it cost",
+        ),
         measure(
             "server.idle_cpu", "ratio", "share of one core that the server used in the hold phases: 1 is a whole core"
         ),
@@ -141,6 +156,10 @@ def _all() -> tuple[Measure, ...]:
         measure("answered", "count", "connections with payload from both sides in the capture"),
         measure("retransmissions", "count", "segments sent again, both directions"),
         measure("zero_windows", "count", "segments that announced a zero window, both directions"),
+        measure("span", "ns", "from the first packet with payload to the last, in the capture"),
+        measure("answers.all", "count", "answers in the capture, cut out of the streams by the fleet's framing"),
+        measure("answers.distinct", "count", "of these, those that no answer before was equal to"),
+        measure("answers.repeated", "count", "the others: the same was answered before, to anybody"),
         measure("packets", "count", "packets in the capture that the analysis read"),
         measure("datagrams", "count", "UDP datagrams in the capture"),
         measure("arp.requests", "count", "ARP requests in the capture: who has an address?"),

@@ -30,6 +30,13 @@ USAGE = (
     Column("wall_ns", I64, "ns", "time from the reading before the phase to the one after it"),
     Column("fleet_ns", I64, "ns", "time that the fleet was in the phase; of several hosts the longest", NO_FLEET),
     Column("cpu_ns", I64, "ns", "CPU time in it, user and system, all processes of the program"),
+    Column(
+        "run_delay_ns",
+        I64,
+        "ns",
+        "time in which its threads were ready to run and had no processor; of those that live at its end",
+        SERVERS_ONLY,
+    ),
     Column("messages", I64, "", "answers that all fleet hosts together (role fleet: this one) got in it", NO_FLEET),
     Column("open", I64, "", "connections open at its end, at all fleet hosts (role fleet: at this one)", NO_FLEET),
     Column("syscalls", I64, "", "system calls in it", "nothing could count them, or " + SERVERS_ONLY),
@@ -58,7 +65,7 @@ SYSCALLS = (
 
 PAGE_BYTES = 4096
 """What /proc/net/sockstat counts memory in."""
-DIFFERENCES = ("voluntary_switches", "involuntary_switches")
+DIFFERENCES = ("voluntary_switches", "involuntary_switches", "run_delay_ns")
 LEVELS = ("processes", "threads", "descriptors", "rss_bytes", "pss_bytes")
 
 

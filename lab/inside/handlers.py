@@ -7,13 +7,23 @@ its I/O model carries it out:
     echo           the message itself
     discard        nothing: the message is read and never answered
     cpu:1ms        the message itself, after 1 ms of this thread's processor time was burnt
-    sleep:10ms     the message itself, after a wait of 10 ms
+    sleep:10ms     the message itself, after a wait of 10 ms, in the way of the I/O model
+    block:10ms     the message itself, after time.sleep(0.01): the thread stands still, whatever else it serves
+    tickets:5ms    `ticket 7`: the number after the last one sold. Read, think for 5 ms, write back: no lock
+    locked-tickets:5ms
+                   the same, under a lock: a mutex
     burst:10       ten copies of the message, each an answer of its own
     respond:4KiB   4096 bytes, whatever the message was
 
 `cpu` computes inside `answer`: computing looks alike in every model. `sleep` does not wait here: `pause_s` says how
 long, and the model waits the way it can. A blocking model stops its thread (`time.sleep`), a coroutine is set aside
 (`await`), and a hand-written event loop that sleeps keeps everybody waiting: that difference is a lesson of the lab.
+`block` is what a coroutine must not do: it sleeps without giving way. `cpu`, `sleep` and `block` may be joined:
+`cpu:20ms+sleep:80ms` computes and then waits.
+
+The tickets are numbered by a counter in the process's memory. So threads share it, and without the lock two that read
+it before either has written sell the same number; each forked child has a copy of its own, of the counter and of the
+lock; and between two awaits of a coroutine nobody else can read it.
 """
 
 from __future__ import annotations
@@ -61,11 +71,18 @@ def parse_handler(text: str) -> Handler:
             raise ValueError(f"handler `{name}`: takes no argument, got `{argument}`")
         # `bytes(b)` gives back the same object: the cheapest identity there is, called millions of times.
         return Handler(text=text, answer=_PLAIN[name], copies=0 if name == "discard" else 1)
+    if "+" in text:
+        return _joined(text)
     if name == "cpu":
         burn_ns = _duration_ns(name, argument)
         return Handler(text=text, answer=lambda message: _burn(burn_ns, message))
     if name == "sleep":
         return Handler(text=text, answer=bytes, pause_s=_duration_ns(name, argument) / 1e9)
+    if name == "block":
+        block_s = _duration_ns(name, argument) / 1e9
+        return Handler(text=text, answer=lambda message: _block(block_s, message))
+    if name in TICKETS:
+        return Handler(text=text, answer=_ticket_office(_duration_ns(name, argument) / 1e9, locked=name != "tickets"))
     if name == "burst":
         if not argument.isdecimal() or not 1 <= int(argument) <= 100_000:
             raise ValueError(f"handler `burst`: 1 to 100000 copies are allowed, got `{argument}`")
@@ -74,11 +91,59 @@ def parse_handler(text: str) -> Handler:
         body = _fixed_answer(_size(name, argument))
         return Handler(text=text, answer=lambda _message: body)
     raise ValueError(
-        f"unknown handler `{text}`; known are upper, echo, discard, cpu:TIME, sleep:TIME, burst:COUNT, respond:SIZE"
+        f"unknown handler `{text}`; known are upper, echo, discard, cpu:TIME, sleep:TIME, block:TIME, tickets:TIME, "
+        "locked-tickets:TIME, burst:COUNT, respond:SIZE"
     )
 
 
+TICKETS = ("tickets", "locked-tickets")
+"""Handlers whose answers are numbers: they differ in length."""
+_MAY_BE_JOINED = ("cpu", "sleep", "block")
 _PLAIN: dict[str, Callable[[bytes], bytes]] = {"upper": bytes.upper, "echo": bytes, "discard": bytes}
+
+
+def _joined(text: str) -> Handler:
+    """`cpu:20ms+sleep:80ms`: one after the other; the pause of `sleep` comes last, since the model makes it."""
+    parts = text.split("+")
+    for part in parts:
+        name = part.partition(":")[0]
+        if name not in _MAY_BE_JOINED:
+            raise ValueError(f"handler `{text}`: only {', '.join(_MAY_BE_JOINED)} can be joined by +, got `{name}`")
+    first, *more = (parse_handler(part) for part in parts)
+    whole = first
+    for one in more:
+        whole = Handler(text=text, answer=_after(whole.answer, one.answer), pause_s=whole.pause_s + one.pause_s)
+    return whole
+
+
+def _after(first: Callable[[bytes], bytes], second: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda message: second(first(message))
+
+
+def _block(block_s: float, message: bytes) -> bytes:
+    time.sleep(block_s)
+    return message
+
+
+def _ticket_office(think_s: float, *, locked: bool) -> Callable[[bytes], bytes]:
+    """What sells a ticket: reads how many were sold, thinks, and writes one more. `locked`: one buyer at a time."""
+    import threading  # what most programs that import this module do not need
+
+    mutex = threading.Lock()
+    sold = 0
+
+    def sell(_message: bytes) -> bytes:
+        nonlocal sold
+        number = sold + 1
+        time.sleep(think_s)  # gives the interpreter lock back, as every system call does: others run here
+        sold = number
+        return b"ticket %d" % number
+
+    def sell_locked(message: bytes) -> bytes:
+        with mutex:
+            return sell(message)
+
+    return sell_locked if locked else sell
 
 
 def _burn(burn_ns: int, message: bytes) -> bytes:

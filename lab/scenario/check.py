@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lab import measures
 from lab.inside.framing import parse_framing
-from lab.inside.handlers import parse_handler
+from lab.inside.handlers import TICKETS, parse_handler
 from lab.inside.servers import MODELS
 from lab.scenario.check_script import Contradiction, script_contradictions
 from lab.scenario.schema import Expectation, Fleet, Host, Scenario, Server
@@ -140,6 +140,9 @@ def _server(scenario: Scenario, server: Server) -> Iterator[Contradiction]:
         yield Contradiction(path=("fleet", "message", "framing"), what=what)
     if model is not None and model.scale != "pool" and server.pool is not None:
         yield Contradiction(path=("server", "pool"), what=f"the {server.model} server has no pool, got {server.pool}")
+    if model is not None and not model.bounded_queue and server.queue is not None:
+        what = f"the {server.model} server has no bounded queue, got {server.queue}"
+        yield Contradiction(path=("server", "queue"), what=what)
     if model is not None and model.scale != "workers" and server.workers not in ("auto", 1):
         what = f"the {server.model} server is one process tree, got {server.workers} workers; leave it `auto`"
         yield Contradiction(path=("server", "workers"), what=what)
@@ -150,9 +153,14 @@ def _server(scenario: Scenario, server: Server) -> Iterator[Contradiction]:
         able = ", ".join(name for name, one in MODELS.items() if "boundaries" not in one.cannot)
         hint = f"leave it out, or choose a server.model out of {able}"
         yield Contradiction(path=("boundaries",), what=what, hint=hint)
-    if fleet is not None and fleet.transport == "udp" and server.handler == "upper":
-        what = "`upper` would change the numbers at the start of the fleet's datagrams, got upper"
+    name = server.handler.partition(":")[0]
+    if fleet is not None and fleet.transport == "udp" and name in ("upper", *TICKETS):
+        what = f"`{name}` would change the numbers at the start of the fleet's datagrams, got {server.handler}"
         hint = "echo, cpu:TIME, sleep:TIME and burst:COUNT keep them"
+        yield Contradiction(path=("server", "handler"), what=what, hint=hint)
+    if fleet is not None and fleet.transport == "tcp" and name in TICKETS and framing == "none":
+        what = f"`{name}` answers with numbers, whose length tells no end, and the framing is `none`"
+        hint = r'set fleet.message.framing: "delimiter:\n"'
         yield Contradiction(path=("server", "handler"), what=what, hint=hint)
     group = scenario.hosts.get(host_names(scenario).get(server.host, ""))
     if group is not None and group.nofile is not None and isinstance(server.workers, int) and fleet is not None:

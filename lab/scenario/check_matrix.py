@@ -30,6 +30,10 @@ def matrix_contradictions(scenario: Scenario, cells: list[Cell]) -> Iterator[Con
     for index, column in enumerate(scenario.columns):
         if measures.find(column) is None:
             yield Contradiction(path=("columns", index), what=f"unknown measure, got {column!r}; `lab show --measures`")
+    for index, expectation in enumerate(scenario.expect):
+        if expectation.only and not chosen(cells, expectation.only):
+            what = f"no cell of the matrix has these values, got {expectation.only}; as the matrix writes them"
+            yield Contradiction(path=("expect", index, "only"), what=what)
     for index, comparison in enumerate(scenario.compare):
         path = ("compare", index)
         if measures.find(comparison.what) is None:

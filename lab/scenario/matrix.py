@@ -6,8 +6,12 @@
     exclude:
       - {server.model: sanic, fleet.connections: 10k}
 
+    expect:
+      - {what: fleet.received, equal: 500, only: {server.model: epoll}}
+
 gives five cells: poll-100, poll-10k, epoll-100, epoll-10k, sanic-100. A value that is a mapping sets several keys at
-once and is named by the one that the axis is called after. Pure: plain data in, plain data out.
+once and is named by the one that the axis is called after. What is expected with `only` is expected of the cells that
+have those values. Pure: plain data in, plain data out.
 """
 
 from __future__ import annotations
@@ -93,8 +97,19 @@ def _cell(base: dict[str, Any], chosen: list[tuple[str, tuple[int, Any]]]) -> Ce
         for key, one in keys.items():
             _put(data, key, one, place)
             values[key] = one
+    if isinstance(data.get("expect"), list):
+        data["expect"] = [mine for one in data["expect"] if (mine := _for_cell(one, values)) is not None]
     name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in texts.values())
     return Cell(name=name or "all", values=values, axes=texts, places=tuple(places), data=data)
+
+
+def _for_cell(expectation: Any, values: dict[str, Any]) -> Any:
+    """An expectation as a cell has it, without `only`; None where it is for others."""
+    if not isinstance(expectation, dict) or not isinstance(expectation.get("only"), dict):
+        return expectation
+    if not _matches(values, expectation["only"]):
+        return None
+    return {key: value for key, value in expectation.items() if key != "only"}
 
 
 def _put(data: dict[str, Any], key: str, value: Any, place: Path) -> None:

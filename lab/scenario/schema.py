@@ -57,8 +57,11 @@ class Server(Part):
     allows."""
     pool: int | None = Field(default=None, ge=1)
     """Threads or processes of a pool model; default: the model's own."""
+    queue: Count | None = Field(default=None, ge=1)
+    """Messages that the producer-consumer model's queue holds; default: 8."""
     handler: str = "upper"
-    """What it does with a message: upper, echo, discard, cpu:1ms, sleep:10ms, burst:10, respond:4KiB."""
+    """What it does with a message: upper, echo, discard, cpu:1ms, sleep:10ms, cpu:1ms+sleep:10ms, block:10ms (sleeps
+    without giving way), tickets:5ms (sells numbers without a lock), locked-tickets:5ms, burst:10, respond:4KiB."""
     recv_size: Bytes = 65536
     """The buffer it gives each recv(2)."""
     socket_options: dict[str, int | bool] = Field(default_factory=dict)
@@ -234,6 +237,8 @@ class Expectation(Part):
     captured host."""
     query: str | None = None
     """SQL over the run's tables (packets, connections, flows, latency) that gives one number."""
+    only: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    """Of a series: the cells that it holds for, by values as the matrix writes them; default: all."""
     equal: int | float | str | None = None
     at_least: int | float | str | None = None
     at_most: int | float | str | None = None

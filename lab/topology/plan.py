@@ -214,6 +214,8 @@ def _servers(scenario: Scenario, facts: Facts, arithmetic: list[str]) -> Iterato
     arguments += ["--handler", server.handler, "--framing", framing, "--recv-size", str(server.recv_size)]
     if model.scale == "pool" and server.pool is not None:
         arguments += ["--pool", str(server.pool)]
+    if server.queue is not None:
+        arguments += ["--queue", str(server.queue)]
     if scenario.boundaries:
         arguments += ["--boundaries", str(scenario.boundaries)]
     for option, value in server.socket_options.items():

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from lab import measures
+from lab.analysis.contents import read_contents
 
 FLEET_KEYS = {
     "closed": "closed_orderly",
@@ -167,6 +168,8 @@ def query(sql: str, evidence: Evidence) -> Observation:
     context = pl.SQLContext(eager=False)
     for table in sorted((evidence.folder / "tables").glob("*.parquet")):
         context.register(table.stem, pl.scan_parquet(table))
+    if "contents" in sql:  # made of the captures only where somebody asks
+        context.register("contents", read_contents(evidence.folder, list(evidence.captures)).messages.lazy())
     frame = context.execute(sql).collect()
     if frame.shape != (1, 1):
         raise ValueError(f"the query must give one number, got {frame.shape[0]} rows of {frame.shape[1]} columns")
@@ -284,10 +287,29 @@ def _packets(what: str, at: str, evidence: Evidence) -> Observation:
     if what in ("retransmissions", "zero_windows"):
         value = int(table[f"orig_{what}"].sum()) + int(table[f"resp_{what}"].sum())
         return Observation(value=value, evidence=f"{place}, orig_{what} + resp_{what}", doubt="; ".join(doubts) or None)
+    if what == "span":
+        packets = pl.scan_parquet(evidence.folder / "tables" / "packets.parquet")
+        said = packets.filter(pl.col("host").is_in(hosts) & (pl.col("payload_bytes") > 0)).select("t_ns").collect()
+        value = int(said["t_ns"].max()) - int(said["t_ns"].min()) if said.height else None  # type: ignore[arg-type]
+        text = "tables/packets.parquet: t_ns of rows with payload, the last minus the first"
+        return Observation(value=value, evidence=text, doubt="; ".join(doubts) or None)
+    if what.startswith("answers."):
+        return _answers(what, hosts, evidence, doubts)
     condition, text = _condition(what)
     return Observation(
         value=table.filter(condition).height, evidence=f"{place}: rows with {text}", doubt="; ".join(doubts) or None
     )
+
+
+def _answers(what: str, hosts: list[str], evidence: Evidence, doubts: list[str]) -> Observation:
+    contents = read_contents(evidence.folder, hosts)
+    if contents.cut:
+        doubts = [*doubts, f"{contents.cut} packets were cut by the snaplen: their content is not known"]
+    answers = contents.messages.filter(pl.col("direction") == "resp")["text"]
+    counts = {"all": len(answers), "distinct": answers.n_unique(), "repeated": len(answers) - answers.n_unique()}
+    files = ", ".join(f"captures/{host}.pcapng" for host in hosts)
+    text = f"{files}: {counts['all']:,} answers, {counts['distinct']:,} of them different"
+    return Observation(value=counts[what.removeprefix("answers.")], evidence=text, doubt="; ".join(doubts) or None)
 
 
 def _condition(what: str) -> tuple[pl.Expr, str]:

@@ -34,9 +34,15 @@ def observe_usage(what: str, _at: str, evidence: Evidence) -> Observation:
         return _per_message(load, PER_MESSAGE[name])
     if name in LEVELS:
         return _number(usage[LEVELS[name]].max(), f"{LEVELS[name]}, the most at the end of a phase")
-    return {"load_cpu": _load_cpu, "load_rate": _load_rate, "memory_per_connection": _memory, "idle_cpu": _idle}[name](
-        usage, load
-    )
+    return {
+        "load_cpu": _load_cpu,
+        "load_rate": _load_rate,
+        "load_cores": _load_cores,
+        "load_runnable": _load_runnable,
+        "start_cpu": _start_cpu,
+        "memory_per_connection": _memory,
+        "idle_cpu": _idle,
+    }[name](usage, load)
 
 
 def _number(value: object, evidence: str) -> Observation:
@@ -72,6 +78,26 @@ def _load_cpu(_usage: pl.DataFrame, load: pl.DataFrame) -> Observation:
 def _load_rate(_usage: pl.DataFrame, load: pl.DataFrame) -> Observation:
     wall, messages = int(load["fleet_ns"].sum()), int(load["messages"].sum())
     return _number(messages / wall * 1e9 if wall else None, f"{messages:,} messages in {wall / 1e9:.3g} s of load")
+
+
+def _load_cores(_usage: pl.DataFrame, load: pl.DataFrame) -> Observation:
+    wall, cpu = int(load["wall_ns"].sum()), int(load["cpu_ns"].sum())
+    return _number(cpu / wall if wall else None, f"cpu_ns {cpu:,} over wall_ns {wall:,} of the load phases")
+
+
+def _load_runnable(_usage: pl.DataFrame, load: pl.DataFrame) -> Observation:
+    if load.is_empty() or load["run_delay_ns"].null_count():
+        return _number(None, "no load phase tells `run_delay_ns`")
+    wall, cpu, delay = (int(load[key].sum()) for key in ("wall_ns", "cpu_ns", "run_delay_ns"))
+    return _number((cpu + delay) / wall, f"cpu_ns {cpu:,} and run_delay_ns {delay:,} over wall_ns {wall:,} of load")
+
+
+def _start_cpu(usage: pl.DataFrame, _load: pl.DataFrame) -> Observation:
+    before = usage.filter(pl.col("phase").is_in(["connect", "hold"]) & (pl.col("open") > 0))
+    if before.is_empty():
+        return _number(None, "there was no connect phase")
+    cpu, opened = int(before["cpu_ns"].sum()), int(before["open"][-1])
+    return _number(cpu / opened, f"cpu_ns {cpu:,} of the connect and hold phases over {opened:,} connections")
 
 
 def _idle(usage: pl.DataFrame, _load: pl.DataFrame) -> Observation:

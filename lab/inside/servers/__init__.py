@@ -35,6 +35,8 @@ class Model:
     scale: Literal["workers", "pool", "none"] = "workers"
     """`workers`: --workers N starts N processes, each with a SO_REUSEPORT socket; `pool`: --pool N bounds its threads
     or processes; `none`: neither means anything."""
+    bounded_queue: bool = False
+    """Whether --queue N bounds the messages it has received and not begun to answer."""
     framing: str | None = None
     """The only framing it speaks, where it is bound to one."""
     ceiling: int | None = None
@@ -68,14 +70,26 @@ MODELS: dict[str, Model] = _table(
           line="one client at a time: accept, serve until it closes, accept the next"),
     Model(name="threads", module="threaded_server", scale="none",
           line="a thread per connection, each blocked in its own recv"),
+    Model(name="threads-class", module="threads_class_server", scale="none",
+          line="the same by a subclass of Thread: run() instead of target="),
     Model(name="processes-fork", module="process_fork_server", scale="none", descriptors_each=0,
           line="a forked process per connection"),
     Model(name="processes-spawn", module="process_spawn_server", scale="none", descriptors_each=2,
           line="a freshly started interpreter per connection"),
+    Model(name="processes-target", module="processes_target_server", scale="none", descriptors_each=2,
+          line="multiprocessing.Process(target=...) per connection, by fork"),
+    Model(name="processes-class", module="processes_class_server", scale="none", descriptors_each=2,
+          line="the same by a subclass of Process: run() instead of target="),
     Model(name="thread-pool", module="thread_pool_server", scale="pool", at_once="pool",
           line="a fixed number of threads; client number pool+1 waits"),
     Model(name="process-pool", module="process_pool_server", scale="pool", at_once="pool",
           line="pre-forked processes that share one listening socket; client number pool+1 waits"),
+    Model(name="executor-threads", module="executor_threads_server", scale="pool",
+          line="an event loop that submits each message to a ThreadPoolExecutor; message pool+1 waits, no client does"),
+    Model(name="executor-processes", module="executor_processes_server", scale="pool",
+          line="the same with a ProcessPoolExecutor: answers are computed on several cores"),
+    Model(name="producer-consumer", module="producer_consumer_server", scale="none", bounded_queue=True,
+          line="a receiving thread per connection, a bounded queue, one thread that answers: a full queue stops recv"),
     Model(name="nonblocking", module="nonblocking_server", cannot=frozenset({"idle"}),
           line="polling accept and recv of every socket in turn: a full core burnt while all are idle"),
     Model(name="select", module="select_server", ceiling=1023,

@@ -144,9 +144,13 @@ class Children:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Pass the stop on to every child."""
-        self.memory_at_stop = {key: value for key, value in usage_with(self.pids).items() if key in MEMORY_KEYS}
+        self.remember_memory()
         for pid in self.pids:
             os.kill(pid, number)  # it cannot have become somebody else: only `reap` frees its number
+
+    def remember_memory(self) -> None:
+        """Keep what all processes hold now, for the result: the children are about to end."""
+        self.memory_at_stop = {key: value for key, value in usage_with(self.pids).items() if key in MEMORY_KEYS}
 
     def wait_until_gone(self) -> None:
         """Wait for all children to end; who is not gone well after the drain was over is killed."""
@@ -204,6 +208,7 @@ def usage_with(pids: list[int]) -> dict[str, Any]:
     # Resident memory counts a page that is shared by N processes N times; the proportional set size counts 1/N of it.
     whole["pss_bytes"] = _pss_bytes("self")
     whole["cpu_total_ns"] = _cpu_total_ns(pids)
+    whole["run_delay_ns"] = sum(map(_run_delay_ns, [os.getpid(), *pids]))
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     for pid in pids:
         try:
@@ -237,6 +242,16 @@ def _cpu_total_ns(pids: list[int]) -> int:
         with contextlib.suppress(OSError):  # it has just ended
             total += time.clock_gettime_ns(~pid << 3 | 2)
     return total
+
+
+def _run_delay_ns(pid: int) -> int:
+    """Time that the living threads of a process were ready to run and had no processor (Documentation/scheduler/
+    sched-stats.rst: the second number of schedstat); 0 where the kernel does not tell, or the process has ended."""
+    delay = 0
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            delay += int(_read(pid, f"task/{thread}/schedstat").split()[1])
+    return delay
 
 
 def _pss_bytes(pid: int | str) -> int:

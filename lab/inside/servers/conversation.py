@@ -82,13 +82,22 @@ class Conversation:
         Raises:
             FramingError: the peer broke the framing; raised after the pieces for the messages before that.
         """
-        count, service = self._count, self._service
-        count.bytes_in += len(data)
+        service = self._service
         if service.direct is not None:
-            count.messages += 1
+            self._count.bytes_in += len(data)
+            self._count.messages += 1
             return (service.direct(data),)
+        messages, broken = self.take(data)
+        pieces = service.pieces(messages)
+        return pieces if broken is None else _then_raise(pieces, broken)
+
+    def take(self, data: bytes) -> tuple[list[bytes], FramingError | None]:
+        """Take what was received and give the messages that are whole now, for a model that answers them elsewhere;
+        and how the peer broke the framing after them, if it did."""
+        count = self._count
+        count.bytes_in += len(data)
         if self._decoder is None:
-            self._decoder = service.framing.decoder()
+            self._decoder = self._service.framing.decoder()
         self._passed += len(data)
         try:
             messages = self._decoder.feed(data)
@@ -96,11 +105,11 @@ class Conversation:
             count.messages += len(error.messages)
             if self._log is not None:
                 self._log.took(error.messages, None)
-            return _then_raise(service.pieces(error.messages), error)
+            return error.messages, error
         count.messages += len(messages)
         if self._log is not None:
             self._log.took(messages, self._decoder.kept, self._passed)
-        return service.pieces(messages)
+        return messages, None
 
 
 class Conversations:

@@ -40,6 +40,8 @@ class Settings:
     """Length of the accept queue, as listen(2) takes it; the kernel clamps it to net.core.somaxconn."""
     workers: int
     pool: int
+    queue: int
+    """Messages that a bounded queue holds."""
     handler: Handler
     framing: Framing
     recv_size: int
@@ -74,6 +76,7 @@ def read_settings(name: str, argv: list[str]) -> Settings:
             backlog=given["backlog"],
             workers=given["workers"],
             pool=given["pool"],
+            queue=given["queue"],
             handler=parse_handler(given["handler"]),
             framing=parse_framing(given["framing"]),
             recv_size=given["recv_size"],
@@ -92,7 +95,8 @@ def read_settings(name: str, argv: list[str]) -> Settings:
 
 
 def _options(model: Model) -> list[Option]:
-    handlers = "upper, echo, discard, cpu:1ms, sleep:10ms, burst:10, respond:4KiB"
+    handlers = "upper, echo, discard, cpu:1ms, sleep:10ms, block:10ms, tickets:5ms, locked-tickets:5ms, burst:10, "
+    handlers += "respond:4KiB"
     framings = "none, fixed:64, delimiter:\\n, length, json-header, http"
     return [
         Option("bind", "address to listen on", default="0.0.0.0"),
@@ -100,6 +104,7 @@ def _options(model: Model) -> list[Option]:
         Option("backlog", "length of the accept queue", read=number(0), default=4096),
         Option("workers", "processes, each with a SO_REUSEPORT socket of its own", read=number(1), default=1),
         Option("pool", "threads or processes of a pool", read=number(1), default=8),
+        Option("queue", "messages that a bounded queue holds", read=number(1), default=8),
         Option("handler", handlers, default="upper"),
         Option("framing", framings, default=model.framing or "none"),
         Option("recv-size", "bytes one recv may bring", read=number(1), default=65536),

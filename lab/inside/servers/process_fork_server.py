@@ -44,8 +44,22 @@ def serve(server: Server, listener: socket.socket) -> None:
     a_process_each(server, listener, start)
 
 
-def a_process_each(server: Server, listener: socket.socket, start: Callable[[socket.socket], None]) -> None:
-    """Let `start` make a child for every client until the stop; then pass the stop on and wait for the children."""
+def reap(server: Server) -> None:
+    """Collect the children that have ended: each was one connection."""
+    server.children.reap()
+    server.count.closed = server.count.accepted - len(server.children)
+
+
+def a_process_each(
+    server: Server,
+    listener: socket.socket,
+    start: Callable[[socket.socket], None],
+    reap: Callable[[Server], None] = reap,
+) -> None:
+    """Let `start` make a child for every client until the stop; then pass the stop on and wait for the children.
+
+    `reap` collects those that have ended.
+    """
     # Every signal also makes `wakeup_fd` readable (the self-pipe trick), so one select waits for clients and for dead
     # children alike, and nothing is done inside a signal handler.
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
@@ -54,15 +68,17 @@ def a_process_each(server: Server, listener: socket.socket, start: Callable[[soc
         select.select([listener.fileno(), server.signals.wakeup_fd], [], [])
         server.signals.clear_wakeup()
         reap(server)
-        accept_all(server, listener, start)
-    accept_all(server, listener, start)
+        accept_all(server, listener, start, reap)
+    accept_all(server, listener, start, reap)
     server.children.stop()
     while server.children:
         server.signals.wait(0.05)
         reap(server)
 
 
-def accept_all(server: Server, listener: socket.socket, start: Callable[[socket.socket], None]) -> None:
+def accept_all(
+    server: Server, listener: socket.socket, start: Callable[[socket.socket], None], reap: Callable[[Server], None]
+) -> None:
     """Give every client that waits a child of its own."""
     while True:
         try:
@@ -81,12 +97,6 @@ def accept_all(server: Server, listener: socket.socket, start: Callable[[socket.
             server.accept_failed(error, pause_s=ACCEPT_PAUSE_S)
         connection.close()  # the child's copy is the connection now
         reap(server)
-
-
-def reap(server: Server) -> None:
-    """Collect the children that have ended: each was one connection."""
-    server.children.reap()
-    server.count.closed = server.count.accepted - len(server.children)
 
 
 def talk(server: Server, connection: socket.socket) -> None:

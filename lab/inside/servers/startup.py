@@ -295,6 +295,8 @@ class Server:
             "address": f"{self.address[0]}:{self.address[1]}",
             "workers": self.settings.workers,
             **self.tally.total().as_dict(),
+            # A free-threaded build (PEP 703) has no interpreter lock, and threads compute side by side.
+            "gil": int(getattr(sys, "_is_gil_enabled", lambda: True)()),
             **self.extra,
             "usage": lifecycle.usage() | self.children.memory_at_stop,
             "syscalls": syscall_counts(self.call_counter),

@@ -24,12 +24,26 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from lab.inside.servers.startup import ACCEPT_PAUSE_S, ENDED, Server, run
+
+Make = Callable[[socket.socket, set[threading.Thread]], threading.Thread]
+"""Makes the thread of a connection, not started; it takes itself out of the set of living ones when it ends."""
 
 
 def serve(server: Server, listener: socket.socket) -> None:
     """Give every client a thread until the stop; then wait for the threads."""
+
+    def make(connection: socket.socket, threads: set[threading.Thread]) -> threading.Thread:
+        # Daemon: a thread that a client keeps blocked must not keep the process at its end.
+        return threading.Thread(target=talk, args=(server, connection, threads), daemon=True)
+
+    a_thread_each(server, listener, make)
+
+
+def a_thread_each(server: Server, listener: socket.socket, make: Make) -> None:
+    """Let `make` make a thread for every client until the stop; then wait for the threads."""
     server.stop_while_blocked(listener)
     threads: set[threading.Thread] = set()
     while True:
@@ -40,8 +54,7 @@ def serve(server: Server, listener: socket.socket) -> None:
         except OSError as error:
             server.accept_failed(error, pause_s=ACCEPT_PAUSE_S)
             continue
-        # Daemon: a thread that a client keeps blocked must not keep the process at its end.
-        thread = threading.Thread(target=talk, args=(server, connection, threads), daemon=True)
+        thread = make(connection, threads)
         threads.add(thread)
         server.admit(connection, open_now=len(threads))
         try:
