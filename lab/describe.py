@@ -40,13 +40,16 @@ def describe_scenario(loaded: Loaded) -> str:
         what = f"{capture.host}: {capture.filter or 'everything'}, {units.show_bytes(capture.snaplen)} of each packet"
         lines.append(f"{'capture' if index == 0 else '':<10}{what}")
     lines.append("expects")
-    for row in expectations(loaded):
+    rows = expectations(loaded)
+    added = len(rows) - len(scenario.expect)  # a script's own expectation stands before those of the file
+    for row, only in zip(rows, [{}] * added + [one.only for one in scenario.expect], strict=True):
         signs = {"equal": "=", "at_least": ">=", "at_most": "<="}
         wanted = " and ".join(
             f"{sign} {units.show_value(row[key], row['unit'])}" for key, sign in signs.items() if row[key] is not None
         )
         because = f"  ({row['because']})" if row["because"] else ""
-        lines.append(f"  {row['what']} {wanted}{because}")
+        where = f" for {', '.join(map(str, only.values()))}" if only else ""
+        lines.append(f"  {row['what']} {wanted}{where}{because}")
     lines += _series(loaded)
     lines += ["", f"takes {units.show_duration(asks_ns(scenario))} of traffic; file: {loaded.file}"]
     return "\n".join(lines)

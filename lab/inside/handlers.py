@@ -18,8 +18,8 @@ its I/O model carries it out:
 `cpu` computes inside `answer`: computing looks alike in every model. `sleep` does not wait here: `pause_s` says how
 long, and the model waits the way it can. A blocking model stops its thread (`time.sleep`), a coroutine is set aside
 (`await`), and a hand-written event loop that sleeps keeps everybody waiting: that difference is a lesson of the lab.
-`block` is what a coroutine must not do: it sleeps without giving way. `cpu`, `sleep` and `block` may be joined:
-`cpu:20ms+sleep:80ms` computes and then waits.
+`block` is what a coroutine must not do: it sleeps without giving way. `cpu`, `sleep` and `block` may be joined with
+what follows: `cpu:20ms+sleep:80ms` computes and then waits, `block:30ms+respond:8B` answers shortly after a while.
 
 The tickets are numbered by a counter in the process's memory. So threads share it, and without the lock two that read
 it before either has written sell the same number; each forked child has a copy of its own, of the counter and of the
@@ -104,15 +104,21 @@ _PLAIN: dict[str, Callable[[bytes], bytes]] = {"upper": bytes.upper, "echo": byt
 
 def _joined(text: str) -> Handler:
     """`cpu:20ms+sleep:80ms`: one after the other; the pause of `sleep` comes last, since the model makes it."""
-    parts = text.split("+")
-    for part in parts:
-        name = part.partition(":")[0]
-        if name not in _MAY_BE_JOINED:
-            raise ValueError(f"handler `{text}`: only {', '.join(_MAY_BE_JOINED)} can be joined by +, got `{name}`")
-    first, *more = (parse_handler(part) for part in parts)
-    whole = first
-    for one in more:
-        whole = Handler(text=text, answer=_after(whole.answer, one.answer), pause_s=whole.pause_s + one.pause_s)
+    *before, last = text.split("+")
+    for part in before:
+        if part.partition(":")[0] not in _MAY_BE_JOINED:
+            raise ValueError(f"handler `{text}`: {', '.join(_MAY_BE_JOINED)} may stand before a +, got `{part}`")
+    if last.partition(":")[0] in TICKETS:
+        raise ValueError(f"handler `{text}`: `{last}` stands alone")
+    whole = parse_handler(last)
+    for part in reversed(before):
+        first = parse_handler(part)
+        whole = Handler(
+            text=text,
+            answer=_after(first.answer, whole.answer),
+            copies=whole.copies,
+            pause_s=first.pause_s + whole.pause_s,
+        )
     return whole
 
 

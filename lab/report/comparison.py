@@ -29,8 +29,20 @@ HEADINGS = {
     "server.packets_per_message": "packets/request",
     "server.memory_per_connection": "memory/connection",
     "server.idle_cpu": "idle cores",
+    "server.load_cpu": "CPU in load",
+    "server.load_cores": "cores",
+    "server.load_runnable": "runnable",
+    "server.start_cpu": "CPU/start",
+    "server.threads_peak": "threads",
+    "server.processes_peak": "processes",
+    "server.queue_peak": "longest queue",
     "latency.service.p50": "p50",
     "latency.service.p99": "p99",
+    "latency.service.max": "slowest",
+    "answers.all": "answers",
+    "answers.distinct": "different answers",
+    "answers.repeated": "repeated answers",
+    "zero_windows": "zero windows",
 }
 """What stands above a column, where the measure's name is long."""
 WORTH = {"valid": "valid", "host-noisy": "noisy", "kernel-limited": "kernel", "generator-limited": "generator"}
@@ -148,18 +160,25 @@ def show_times(times: float) -> str:
 
 
 def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Return one sentence a column: who is best, who is no different, how far the last is."""
+    """Return one sentence a column: who is best, who is no different, how far the last is. Of a count nobody can say
+    whether more is better: who has least, and who most."""
+    without_any = all(one["differ"] is None for one in found)  # the note under the table says so once
     for one in found:
         heading = HEADINGS.get(one["column"], one["column"])
         ties = one["no_difference"]
+        measure = measures.find(one["column"])
+        first, last = ("least", "most") if measure is not None and measure.unit == "count" else ("best", "last")
+        if one["differ"] is None and one["times"] == 1:
+            yield f"{heading}: the same in all."
+            continue
         if one["differ"] is False:
             yield f"{heading}: no difference ({one['best']}, {one['last']} and all between overlap)."
             continue
         named = f"; no difference: {', '.join(ties[:FINDINGS_NAMED])}" if ties else ""
         named += f" and {len(ties) - FINDINGS_NAMED} more" if len(ties) > FINDINGS_NAMED else ""
         times = f", {show_times(one['times'])}" if one["times"] is not None else ""
-        sure = "" if one["differ"] else " (no interval: one run of it)"
-        yield f"{heading}: best {one['best']}{named}; last {one['last']}{times}{sure}."
+        sure = "" if one["differ"] or without_any else " (no interval: one run of it)"
+        yield f"{heading}: {first} {one['best']}{named}; {last} {one['last']}{times}{sure}."
 
 
 def _expectations(rows: Sequence[dict[str, Any]], width: int) -> Iterator[RenderableType]:

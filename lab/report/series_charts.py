@@ -89,7 +89,7 @@ def _growth(rows: Rows, columns: Sequence[str], axis: str) -> Iterator[str]:
             told = [(x, median) for x, row in sorted(points, key=_first) if (median := cell_of(row, column).median)]
             if told:
                 lines.append(Line(name=name, hue=hue, points=told))
-        if lines:
+        if len({x for line in lines for x, _ in line.points}) >= 2:  # a median of 0 has no place on its axis
             yield _against(axis, column, lines)
 
 

@@ -18,6 +18,7 @@ MS = 1_000_000
 
 def reading(number: int, cpu_ms: int, calls: dict[str, int], pss: int, threads: int = 1) -> dict[str, Any]:
     usage = {"cpu_total_ns": cpu_ms * MS, "voluntary_switches": 10 * number, "involuntary_switches": 0}
+    usage["run_delay_ns"] = 5 * MS * number
     levels = {"processes": 1, "threads": threads, "descriptors": 9, "rss_bytes": 2 * pss, "pss_bytes": pss}
     sockets = {"sockstat.TCP.inuse": 3, "sockstat.TCP.mem": 2}
     called = {"method": "libc", "calls": calls}
@@ -84,6 +85,9 @@ def test_system_calls_are_counted_by_name_and_phase(folder: Path) -> None:
         ("server.load_cpu", 20 * MS),
         ("server.load_cpu_per_message", MS / 10),
         ("server.load_rate", 2500.0),
+        ("server.load_cores", 0.2),
+        ("server.load_runnable", 0.25),
+        ("server.start_cpu", 11 * MS / 4),
         ("server.idle_cpu", 0.01),
         ("server.syscalls_per_message", 2.0),
         ("server.syscalls_per_message.write", 1.0),

@@ -79,6 +79,7 @@ def test_the_table_knows_what_a_process_can_hold() -> None:
         (("--recv-size", "0"), "--recv-size"),
         (("--drain", "-1"), "--drain"),
         (("--progress", "soon"), "--progress"),
+        (("--queue", "0"), "--queue"),
     ],
 )
 def test_wrong_options_exit_2_and_name_the_option(options: tuple[str, ...], words: str) -> None:
@@ -153,11 +154,22 @@ def test_a_peer_that_never_takes_its_answers_cannot_hold_up_the_stop(start: Star
     assert (result["still_open_at_stop"], result["undrained"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("name", "waits"), [("threads", False), ("asyncio-streams", False), ("epoll", True)])
-def test_a_handler_that_sleeps_holds_up_others_only_where_one_thread_serves_all(
-    start: Start, name: str, waits: bool
+@pytest.mark.parametrize(
+    ("name", "handler", "waits"),
+    [
+        ("threads", "sleep:400ms", False),
+        ("asyncio-streams", "sleep:400ms", False),
+        ("epoll", "sleep:400ms", True),
+        ("threads", "block:400ms", False),
+        ("executor-threads", "block:400ms", False),
+        ("executor-processes", "sleep:400ms", False),
+        ("asyncio-streams", "block:400ms", True),
+    ],
+)
+def test_a_handler_that_sleeps_holds_up_others_only_where_the_thread_serves_them_too(
+    start: Start, name: str, handler: str, waits: bool
 ) -> None:
-    server = start(name, "--framing", "length", "--handler", "sleep:400ms")
+    server = start(name, "--framing", "length", "--handler", handler)
     with server.client() as first, server.client() as second:
         first.send(b"1")
         second.send(b"2")

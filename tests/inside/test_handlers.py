@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -18,6 +19,12 @@ from lab.inside.handlers import parse_handler
         ("burst:10", b"abc", b"abc", 10),
         ("sleep:10ms", b"abc", b"abc", 1),
         ("cpu:10us", b"abc", b"abc", 1),
+        ("block:1ms", b"abc", b"abc", 1),
+        ("cpu:10us+sleep:10ms", b"abc", b"abc", 1),
+        ("block:1ms+upper", b"abc", b"ABC", 1),
+        ("cpu:10us+burst:3", b"abc", b"abc", 3),
+        ("tickets:0ms", b"abc", b"ticket 1", 1),
+        ("locked-tickets:0ms", b"abc", b"ticket 1", 1),
     ],
 )
 def test_each_word_answers_as_it_says(text: str, message: bytes, answer: bytes, copies: int) -> None:
@@ -51,10 +58,70 @@ def test_cpu_burns_this_threads_processor_time() -> None:
     assert handler.plain
 
 
+def test_block_waits_by_itself_and_uses_no_processor_time() -> None:
+    handler = parse_handler("block:50ms")
+    started, cpu = time.monotonic_ns(), time.thread_time_ns()
+    handler.answer(b"x")
+
+    assert time.monotonic_ns() - started >= 50_000_000
+    assert time.thread_time_ns() - cpu < 40_000_000
+    assert handler.plain
+
+
+def test_joined_handlers_compute_in_the_answer_and_leave_the_pause_to_the_server() -> None:
+    handler = parse_handler("cpu:3ms+sleep:60s+sleep:1s")
+    started = time.thread_time_ns()
+    handler.answer(b"x")  # would hang the test if it waited
+
+    assert time.thread_time_ns() - started >= 3_000_000
+    assert handler.pause_s == 61.0
+
+
+def sold(text: str, buyers: int, each: int) -> list[bytes]:
+    """All tickets that so many threads get from one handler, buying at the same time."""
+    handler, tickets = parse_handler(text), []
+    together = threading.Barrier(buyers)
+
+    def buy() -> None:
+        together.wait()
+        for _ in range(each):
+            tickets.append(handler.answer(b"please"))
+
+    threads = [threading.Thread(target=buy) for _ in range(buyers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return tickets
+
+
+def test_without_a_lock_the_same_ticket_is_sold_to_several_threads() -> None:
+    tickets = sold("tickets:100ms", buyers=4, each=1)
+
+    assert len(tickets) == 4
+    assert len(set(tickets)) < 4
+
+
+def test_under_the_lock_no_ticket_is_sold_twice() -> None:
+    tickets = sold("locked-tickets:100us", buyers=4, each=10)
+
+    assert sorted(tickets) == sorted(b"ticket %d" % number for number in range(1, 41))
+
+
+def test_each_handler_has_a_counter_of_its_own() -> None:
+    assert [parse_handler("tickets:0ms").answer(b"x") for _ in range(2)] == [b"ticket 1", b"ticket 1"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "block",
+        "tickets",
+        "locked-tickets:5",
+        "upper+cpu:1ms",
+        "cpu:1ms+tickets:1ms",
+        "+",
         "shout",
         "upper:1",
         "cpu",

@@ -43,6 +43,22 @@ def test_the_cpu_time_of_a_living_child_counts_to_the_nanosecond() -> None:
     assert (alone["processes"], together["processes"]) == (1, 2)
 
 
+def test_two_processes_on_one_processor_wait_for_it_half_of_the_time() -> None:
+    pipe, only = subprocess.PIPE, {min(os.sched_getaffinity(0))}
+    long = BURN.replace("3_000_000", "60_000_000")
+    command = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {only})\n{long}"]
+    children = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()
+        waited_ns = usage_with([child.pid for child in children])["run_delay_ns"] - usage_with([])["run_delay_ns"]
+    finally:
+        for child in children:
+            child.communicate()
+    assert waited_ns > 10_000_000, "each computed for 60 ms, and one at a time"
+
+
 def test_a_child_that_has_ended_is_no_error() -> None:
     child = subprocess.Popen(["true"])
     child.wait()

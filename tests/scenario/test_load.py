@@ -135,6 +135,13 @@ def test_more_descriptors_than_workers_can_hold_is_a_contradiction(tmp_path: Pat
             "{model: twisted}\nboundaries: 3",
             "boundaries: the twisted server makes its calls",
         ),
+        ("port: 9000", "port: 9000, queue: 4", "server.queue: the epoll server has no bounded queue, got 4"),
+        ("port: 9000", 'port: 9000, handler: "tickets:1ms"', "server.handler: `tickets` answers with numbers"),
+        (
+            "{model: epoll, port: 9000}\nfleet:",
+            '{model: udp, handler: "tickets:1ms"}\nfleet:\n  transport: udp',
+            "server.handler: `tickets` would change the numbers",
+        ),
         (
             "{model: epoll, port: 9000}\nfleet:",
             "{model: udp, handler: upper}\nfleet:\n  transport: udp",

@@ -62,6 +62,18 @@ def test_an_item_of_a_list_can_vary(tmp_path: Path) -> None:
     assert counts == [1, 9]
 
 
+def test_what_is_expected_only_of_some_cells_stands_in_those_alone(tmp_path: Path) -> None:
+    expect = (
+        "expect:\n"
+        "  - {what: fleet.errors, equal: 0}\n"
+        "  - {what: fleet.received, equal: 50, only: {server.model: epoll, fleet.connections: 10}}\n"
+    )
+    loaded = load(written(tmp_path, BASE + MATRIX + expect))
+    expected = {cell.name: load_cell(loaded, cell).scenario.expect for cell in cells(loaded.data)}
+    assert [name for name, rows in expected.items() if len(rows) == 2] == ["epoll-10"]
+    assert all(not row.only for rows in expected.values() for row in rows), "a cell is no series"
+
+
 def test_a_scenario_without_a_matrix_is_its_own_only_cell(tmp_path: Path) -> None:
     (only,) = cells(load(written(tmp_path, BASE + "repeats: 3\n")).data)
     assert "repeats" not in only.data
@@ -86,6 +98,14 @@ def test_a_cell_that_is_no_valid_scenario_names_the_value_and_its_line(tmp_path:
         ("columns: [server.load_cpu]\n", "only a series has it"),
         ("repeats: 2\ncolumns: [server_load]\n", "unknown measure, got 'server_load'"),
         ("repeats: 0\n", "repeats"),
+        (
+            "matrix: {server.model: [epoll]}\nexpect: [{what: fleet.errors, equal: 0, only: {server.model: pol}}]\n",
+            "expect[0].only: no cell of the matrix has these values",
+        ),
+        (
+            "expect: [{what: fleet.errors, equal: 0, only: {server.model: epoll}}]\n",
+            "expect[0].only: no cell of the matrix has these values",
+        ),
         (
             "matrix: {server.model: [epoll, poll]}\n"
             "compare: [{what: server.load_cpu, of: {server.model: pol}, over: {server.model: epoll}, at_least: 2}]\n",

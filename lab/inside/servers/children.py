@@ -114,9 +114,7 @@ class Children:
 
     def become_child(self, board: Board, row: int, parent: int) -> None:
         """Count on the parent's board, stop by one's own handlers, and never outlive the parent."""
-        Library(None).function("prctl", Int, Int)(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            raise SystemExit  # the parent died before it could be watched
+        die_with(parent, signal.SIGTERM)
         self.parents_board = board
         self._row_of = {}
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -198,6 +196,13 @@ class Children:
         return failed
 
 
+def die_with(parent: int, number: int) -> None:
+    """Let the kernel send this process a signal when its parent dies. Raises SystemExit where it has died already."""
+    Library(None).function("prctl", Int, Int)(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        raise SystemExit
+
+
 MEMORY_KEYS = ("pss_bytes", "rss_bytes", "rss_peak_bytes", "threads", "descriptors")
 
 
@@ -248,8 +253,12 @@ def _run_delay_ns(pid: int) -> int:
     """Time that the living threads of a process were ready to run and had no processor (Documentation/scheduler/
     sched-stats.rst: the second number of schedstat); 0 where the kernel does not tell, or the process has ended."""
     delay = 0
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0
+    for thread in threads:
+        with contextlib.suppress(OSError):
             delay += int(_read(pid, f"task/{thread}/schedstat").split()[1])
     return delay
 

@@ -26,7 +26,6 @@ fork(2), pipe(2), concurrent.futures in the Python library reference, "ProcessPo
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -35,7 +34,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from lab.inside.framing import parse_framing
 from lab.inside.handlers import parse_handler
-from lab.inside.servers.children import PR_SET_PDEATHSIG
+from lab.inside.servers.children import die_with
 from lab.inside.servers.conversation import Service
 from lab.inside.servers.executor_threads_server import answer, main
 from lab.inside.servers.startup import Server, run
@@ -73,9 +72,7 @@ def prepare(framing: str, handler: str, parent: int) -> None:
     signal.set_wakeup_fd(-1)  # the parent's pipe
     for number in THE_PARENTS:
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # the parent died before it could be watched
+    die_with(parent, signal.SIGKILL)
     service = Service(parse_framing(framing), parse_handler(handler))
 
 
