@@ -44,10 +44,9 @@ class Findings:
 def check_files(files: Sequence[Path], wanted: Wanted) -> None:
     """Raise ScenarioInvalid for options that contradict one another, and for every file that is not there, at once."""
     wanted.check()
-    if len(files) > 1 and (wanted.connection is not None or wanted.takes_packets):
-        raise problem(
-            "--connection, --pcap, --scapy, --wireshark", f"look into one file, got {len(files)}", "name one file"
-        )
+    if len(files) > 1 and (wanted.connection is not None or wanted.packet is not None or wanted.takes_packets):
+        options = "--connection, --packet, --pcap, --scapy, --wireshark"
+        raise problem(options, f"look into one file, got {len(files)}", "name one file")
     missing = [problem(str(file), "no such file") for file in files if not file.is_file()]
     if missing:
         raise type(missing[0])(*(one for error in missing for one in error.problems))
@@ -88,6 +87,15 @@ def _found(
     file: Path, analysis: Analysis, wanted: Wanted, error: CaptureFileBroken | None, said: list[str]
 ) -> Findings:
     captured = _captured(file, analysis)
+    if wanted.packet is not None or wanted.packets:
+        from lab.inspect_packet import tell_packet, tell_packets
+
+        told: Any
+        if wanted.packet is not None:
+            told, text = tell_packet(captured, wanted.packet)
+        else:
+            told, text = tell_packets(captured, wanted, f"lab analyze {file}")
+        return Findings(text=text, json=lambda: iter([json.dumps(told, indent=1)]), error=error, said=said)
     if wanted.connection is not None:
         data, text, packets = tell_one(captured, wanted)
         if wanted.svg is not None:
@@ -117,7 +125,14 @@ def _captured(file: Path, analysis: Analysis) -> Captured:
         for chunk in analysis.packet_chunks():
             yield chunk.filter(condition)
 
-    return Captured(name=str(file), file=file, connections=analysis.connection_chunks, packets=packets, ends=_ends)
+    return Captured(
+        name=str(file),
+        file=file,
+        connections=analysis.connection_chunks,
+        packets=packets,
+        ends=_ends,
+        frames=lambda: analysis.frames,
+    )
 
 
 def _ends(row: Mapping[str, Any]) -> tuple[Endpoint, Endpoint]:

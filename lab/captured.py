@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class Wanted:
     """Draw this connection."""
     where: str | None = None
     """Only connections for which this SQL condition holds."""
+    packet: int | None = None
+    """Take this packet apart."""
+    packets: bool = False
+    """List the packets, of the chosen connections where some are chosen."""
     limit: int = 20
     """Rows to print."""
     svg: Path | None = None
@@ -55,9 +59,12 @@ class Wanted:
 
     def check(self) -> None:
         """Raise ScenarioInvalid for options that contradict one another."""
+        chosen = self.connection is not None or self.where is not None
+        if self.packet is not None and (chosen or self.packets or self.takes_packets):
+            raise problem("--packet", "takes one packet apart: no other choice stands beside it")
         if self.svg is not None and self.connection is None:
             raise problem("--svg", "draws one connection, got none", "add `--connection N`")
-        if self.takes_packets and self.connection is None and self.where is None:
+        if self.takes_packets and not chosen:
             raise problem(
                 "--pcap, --scapy, --wireshark",
                 "take the packets of chosen connections, got none chosen",
@@ -78,6 +85,10 @@ class Captured:
     """Makes those rows of the packets table for which a condition holds, in parts."""
     ends: Callable[[Mapping[str, Any]], tuple[Endpoint, Endpoint]]
     """Names both ends of a row of the connections table."""
+    frames: Callable[[], pl.DataFrame | None] = lambda: None
+    """Makes the frames table; None where there is none."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Who has an IP or Ethernet address."""
 
     def matching(self, where: str) -> pl.DataFrame:
         """Return the connections for which an SQL condition holds. Raises ScenarioInvalid for a wrong condition."""

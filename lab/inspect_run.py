@@ -26,6 +26,12 @@ def inspect_run(folder: Path, wanted: Wanted, *, host: str | None) -> tuple[Any,
     captured = at_vantage(folder, host)
     said: list[str] = []
     data: Any
+    if wanted.packet is not None or wanted.packets:
+        from lab.inspect_packet import tell_packet, tell_packets
+
+        if wanted.packet is not None:
+            return *tell_packet(captured, wanted.packet), said
+        return *tell_packets(captured, wanted, f"lab inspect {folder.parent.name} --host {captured.name}"), said
     if wanted.connection is not None:
         data, text, packets = tell_one(captured, wanted)
         if wanted.svg is not None:
@@ -67,10 +73,17 @@ def at_vantage(folder: Path, host: str | None) -> Captured:
     def packets(condition: pl.Expr) -> Iterator[pl.DataFrame]:
         yield pl.scan_parquet(folder / "tables" / "packets.parquet").filter(ours & condition).collect()
 
+    def frames() -> pl.DataFrame | None:
+        path = folder / "tables" / "frames.parquet"
+        return pl.scan_parquet(path).filter(ours).drop("host").collect() if path.exists() else None
+
+    run = RunFiles.read(folder)
     return Captured(
         name=host,
         file=folder / "captures" / f"{host}.pcapng",
         connections=connections,
         packets=packets,
-        ends=RunFiles.read(folder).endpoints,
+        ends=run.endpoints,
+        frames=frames,
+        names=run.names,
     )

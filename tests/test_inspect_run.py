@@ -13,11 +13,14 @@ from typer.testing import CliRunner
 from lab import results
 from lab.__main__ import app
 from lab.analysis import analyze
-from lab.analysis.capture_file import PcapngWriter
+from lab.analysis.capture_file import PcapngWriter, raw_packets
 from lab.errors import EXIT_INVALID, ScenarioInvalid
+from lab.report.html import report_html
+from lab.report.text import summary_text
 from lab.results import make_tables
 from tests.pcaps.craft import Ladder
 
+PCAPS = Path(__file__).parent / "pcaps"
 Frames = list[tuple[int, bytes]]
 DELAY_NS = 40_000
 HOSTS = {"client": "10.0.0.1", "server": "10.0.0.2"}
@@ -155,3 +158,37 @@ def test_kinds_come_with_an_example_and_a_condition_chooses(run: Path) -> None:
     assert "2 connections at server, by kind" in inspect(run)
     assert [kind["example"] for kind in inspect(run, "--json")] == [0, 1]
     assert [row["id"] for row in inspect(run, "--where", "teardown = 'fin4'", "--json")] == [0]
+
+
+def test_packets_are_listed_with_host_names_and_one_is_taken_apart(run: Path) -> None:
+    listed = inspect(run, "--packets", "--connection", 0, "--host", "client").splitlines()
+    assert listed[0] == "7 packets at client"
+    assert listed[2].split()[2:7] == ["client", "server", "TCP", "40000", ">"]
+    assert listed[-1] == f"Take one apart: `lab inspect {run.parent.name} --host client --packet 0`"
+    told = inspect(run, "--packet", 0, "--host", "client")
+    assert told.startswith("Packet 0 at client: client to server, TCP 40000 > 80 SYN seq 0 len 0\n")
+    assert "14 + 20 + 24 = 58 bytes" in told
+    data = inspect(run, "--packet", 0, "--json")
+    assert [(layer["name"], layer["bytes"]) for layer in data["layers"]] == [
+        ("Ethernet", 14),
+        ("IPv4", 20),
+        ("TCP", 24),
+    ]
+
+
+def test_a_packet_that_is_not_there_is_told_with_how_many_there_are(run: Path) -> None:
+    with pytest.raises(ScenarioInvalid, match="no packet 999; there are 15, numbered from 0"):
+        inspect(run, "--packet", 999)
+    with pytest.raises(ScenarioInvalid, match="--packet: takes one packet apart: no other choice stands beside it"):
+        inspect(run, "--packet", 1, "--connection", 0)
+
+
+def test_a_run_without_a_connection_shows_its_packets_one_by_one(tmp_path: Path) -> None:
+    frames = [(packet.t_ns, packet.data) for packet in raw_packets(PCAPS / "arp" / "input.pcap")]
+    told = summary_text(write_run(tmp_path / "run", {"server": frames}))
+    assert "Packet by packet\n  Seen at server.\n" in told
+    assert "ARP who has 10.0.0.2 (server)? tell 10.0.0.1" in told
+    assert "ARP: 2 requests, replies: 1; frames to everybody: 3." in told
+    html = report_html(tmp_path / "run")
+    assert "Packet by packet" in html
+    assert "who has 10.0.0.2 (server)?" in html

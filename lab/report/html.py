@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lab import units
-from lab.report import story, text
+from lab.report import packet_list, story, text
 from lab.report.charts import charts
 from lab.report.ladder_svg import draw_svg
 from lab.report.phases import HEADINGS, phases
@@ -58,6 +58,7 @@ def report_html(run_folder: Path) -> str:
         "charts": [Markup(chart) for chart in charts(run)],
         "example": example,
         "ladder": _ladder(example),
+        "packets": None if example is not None else _packets(run),
         "expectations": [_expectation(row) for row in run.verdict.get("expectations", [])],
         "stages": story.stages(run),
         "bars": _bars(run.verdict.get("timing_s") or {}),
@@ -93,6 +94,15 @@ def code(prose: str) -> Markup:
 
 def _ladder(example: Example | None) -> Markup | None:
     return None if example is None else Markup(draw_svg(example.steps, example.orig, example.resp))
+
+
+def _packets(run: RunFiles) -> dict[str, Any] | None:
+    """The first packets of a run without a connection, as lines; None without any."""
+    host, rows, count = run.first_packets(text.MOST_PACKETS)
+    if not rows:
+        return None
+    drawn = "\n".join(packet_list.lines(rows, run.names, width=text.WIDTH))
+    return {"host": host, "shown": len(rows), "count": count, "lines": drawn}
 
 
 def _expectation(row: dict[str, Any]) -> dict[str, Any]:

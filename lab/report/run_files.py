@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.report.packet_list import FRAME_COLUMNS, PACKET_COLUMNS, with_frames
 from lab.report.steps import KIND, Endpoint, Step, Typical, choose_typical, steps
 from lab.verdict.observe import Evidence, observe
 
@@ -138,6 +139,31 @@ class RunFiles:
             return Example(typical=chosen, host=host, orig=orig, resp=resp, steps=walked)
         return None
 
+    def first_packets(self, most: int) -> tuple[str, list[dict[str, Any]], int]:
+        """Return the first packets that a host captured, for a run without a connection to draw: the host, a row a
+        packet (`packet_list.py`), and how many it captured.
+        """
+        for host in self.vantages:
+            found = self._first_packets(host, most)
+            if found is not None:
+                return host, *found
+        return "", [], 0
+
+    def _first_packets(self, host: str, most: int) -> tuple[list[dict[str, Any]], int] | None:
+        packets = self.scan("packets", host)
+        try:
+            if packets is None or not set(PACKET_COLUMNS) <= set(packets.collect_schema().names()):
+                return None
+            count = int(packets.select(pl.len()).collect().item())
+            rows = packets.select(PACKET_COLUMNS).head(most).collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            self._miss(f"tables/packets.parquet: {_reason(error)}")
+            return None
+        frames = None
+        if (self.folder / "tables" / "frames.parquet").exists():  # long captures have none
+            frames = self.table("frames", FRAME_COLUMNS, host)
+        return (with_frames(rows, frames), count) if count else None
+
     def connection(self, host: str, connection: int) -> tuple[dict[str, Any], list[Step]]:
         """Return one connection as one vantage saw it: its row of the connections table, and its steps.
 
@@ -167,6 +193,18 @@ class RunFiles:
             for interface in host["interfaces"]
         }
         return Endpoint(host=(names | self._made_by_hand()).get(address, ""), address=address, port=port)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Who has an IP or Ethernet address: the hosts' names by both."""
+        found: dict[str, str] = {}
+        for host in self.topology.get("hosts", ()):
+            found |= {interface["address"]: host["name"] for interface in host["interfaces"]}
+            keeper = self.folder / "hosts" / host["name"] / "host.json"
+            if keeper.exists():
+                interfaces = json.loads(keeper.read_text()).get("interfaces", {})
+                found |= {one["mac"]: host["name"] for name, one in interfaces.items() if name != "lo" and one["mac"]}
+        return found | self._made_by_hand()
 
     def _made_by_hand(self) -> dict[str, str]:
         """Return the addresses that no kernel owns, each with the host whose crafter speaks for it."""

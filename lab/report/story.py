@@ -220,6 +220,7 @@ def captured(run: RunFiles) -> list[str]:
         reconciled = run.verdict.get("reconciliation", {}).get(host, {}).get("sentence")
         sentences.append(f"{sentence} {_sentence(reconciled)}" if reconciled else sentence)
         sentences += _connections(run, host)
+        sentences += _frames(run, host)
         sentences += _datagrams_to(run, host)
     return sentences
 
@@ -246,6 +247,19 @@ def _connections(run: RunFiles, host: str) -> Iterator[str]:
         f"Resets: {kinds(table, 'reset')}. Segments sent again (retransmissions): {count(again)}; "
         f"windows closed by a slow reader: {count(zero)}."
     )
+
+
+def _frames(run: RunFiles, host: str) -> Iterator[str]:
+    """Tell of what is below connections and flows: ARP, broadcasts, fragments; nothing where there was none of it."""
+    if not (run.folder / "tables" / "frames.parquet").exists():
+        return  # the captures are too long for it
+    requests, replies, everybody, parts = (
+        run.observed(what, host) for what in ("arp.requests", "arp.replies", "frames.broadcast", "fragments")
+    )
+    if requests or replies or everybody:
+        yield f"ARP: {plural(requests, 'request')}, replies: {count(replies)}; frames to everybody: {count(everybody)}."
+    if parts:
+        yield f"IP fragments: {count(parts)}."
 
 
 def _datagrams_to(run: RunFiles, host: str) -> Iterator[str]:

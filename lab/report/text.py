@@ -17,12 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lab import measures
-from lab.report import ladder, story
+from lab.report import ladder, packet_list, story
 from lab.report.phases import HEADINGS, phases
 from lab.report.run_files import RunFiles
 from lab.units import show_value
 
 WIDTH = 100
+MOST_PACKETS = 16
+"""Packets shown one by one."""
 STYLES = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
 
 
@@ -97,11 +99,25 @@ def _phases(run: RunFiles) -> Iterator[RenderableType]:
 def _ladder(run: RunFiles, width: int) -> Iterator[Text]:
     example = run.example()
     if example is None:
+        yield from _packets(run, width)
         return
     yield _line("")
     yield _line("One connection as a ladder", "bold")
     yield _wrapped(f"Seen at {example.host}, {example.typical.caption}.", width)
     for line in ladder.draw(example.steps, example.orig, example.resp, width=width, most_steps=12):
+        yield _line(line)
+
+
+def _packets(run: RunFiles, width: int) -> Iterator[Text]:
+    """Show the first packets, where there is no connection to draw."""
+    host, rows, count = run.first_packets(MOST_PACKETS)
+    if not rows:
+        return
+    yield _line("")
+    yield _line("Packet by packet", "bold")
+    left = f", the first {len(rows)} of {story.plural(count, 'packet')}" if count > len(rows) else ""
+    yield _wrapped(f"Seen at {host}{left}.", width)
+    for line in packet_list.lines(rows, run.names, width=width):
         yield _line(line)
 
 
@@ -157,7 +173,11 @@ def commands(run: RunFiles) -> list[tuple[str, str]]:
         (
             f"lab inspect {run.manifest.get('run', run.folder.name)}",
             "connections, one example of each kind, their ladders",
-        )
+        ),
+        (
+            f"lab inspect {run.manifest.get('run', run.folder.name)} --packets",
+            "a line a packet; `--packet N` takes one apart",
+        ),
     ]
     for path in sorted((run.folder / "captures").glob("*.pcapng"))[:1]:
         result.append((f"tshark -r {run.shown_folder}/captures/{path.name}", f"every packet {path.stem} saw"))

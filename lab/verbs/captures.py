@@ -15,6 +15,12 @@ from lab.verbs.words import Json
 
 Connection = Annotated[int | None, typer.Option("--connection", "-c", metavar="N", help="Draw this connection.")]
 Where = Annotated[str | None, typer.Option("--where", metavar="SQL", help="Condition over the connections table.")]
+PacketNumber = Annotated[
+    int | None, typer.Option("--packet", metavar="N", help="Take this packet apart, layer by layer, to the last byte.")
+]
+Packets = Annotated[
+    bool, typer.Option("--packets", help="List the packets, a line each (of `--connection N`, `--where SQL`).")
+]
 Limit = Annotated[int, typer.Option("--limit", help="Rows to print.")]
 Svg = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write the drawing as SVG, to scale.")]
 Pcap = Annotated[
@@ -28,6 +34,8 @@ def analyze(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pcap or pcapng files of any tool.")],
     connection: Connection = None,
     where: Where = None,
+    packet: PacketNumber = None,
+    packets: Packets = False,
     limit: Limit = 20,
     svg: Svg = None,
     pcap: Pcap = None,
@@ -38,12 +46,21 @@ def analyze(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Explain any capture: kinds of connections with an example of each, flows; or one connection as a ladder."""
+    """Explain any capture: kinds of connections with an example of each, flows; or one connection as a ladder, or
+    one packet layer by layer."""
     from lab.analyze_files import analyze_files, check_files
     from lab.captured import Wanted
 
     wanted = Wanted(
-        connection=connection, where=where, limit=limit, svg=svg, pcap=pcap, scapy=scapy, wireshark=wireshark
+        connection=connection,
+        where=where,
+        packet=packet,
+        packets=packets,
+        limit=limit,
+        svg=svg,
+        pcap=pcap,
+        scapy=scapy,
+        wireshark=wireshark,
     )
     check_files(files, wanted)
     several, printed, errors = len(files) > 1, 0, []
@@ -83,6 +100,8 @@ def inspect(
     connection: Connection = None,
     host: Annotated[str | None, typer.Option("--host", help="The vantage; default: the server's.")] = None,
     where: Where = None,
+    packet: PacketNumber = None,
+    packets: Packets = False,
     vantages: Annotated[
         bool, typer.Option("--vantages", help="What became of each segment between the captured hosts.")
     ] = False,
@@ -97,7 +116,8 @@ def inspect(
     wireshark: Wireshark = False,
     as_json: Json = False,
 ) -> None:
-    """Look into a run's captures: kinds of connections, one example each, or one connection as a ladder."""
+    """Look into a run's captures: kinds of connections, one example each; one connection as a ladder; one packet layer
+    by layer."""
     from lab.captured import Wanted, print_json
     from lab.inspect_run import at_vantage, inspect_run
 
@@ -114,7 +134,15 @@ def inspect(
         data, text = between_vantages(folder, connection=connection, host=at, limit=limit)
     else:
         wanted = Wanted(
-            connection=connection, where=where, limit=limit, svg=svg, pcap=pcap, scapy=scapy, wireshark=wireshark
+            connection=connection,
+            where=where,
+            packet=packet,
+            packets=packets,
+            limit=limit,
+            svg=svg,
+            pcap=pcap,
+            scapy=scapy,
+            wireshark=wireshark,
         )
         data, text, said = inspect_run(folder, wanted, host=host)
     print_json(data) if as_json else print(text)
