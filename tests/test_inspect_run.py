@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def write_run(folder: Path, captures: dict[str, Frames], *, dropped: int = 0) ->
     for part in ("captures", "hosts", "tables"):
         (folder / part).mkdir(parents=True)
     topology = {"hosts": [{"name": name, "interfaces": [{"address": HOSTS[name]}]} for name in HOSTS]}
+    topology["programs"] = [{"host": name, "role": "capture"} for name in captures]
     (folder / "topology.json").write_text(json.dumps(topology))
     (folder / "manifest.json").write_text(json.dumps({"server_host": "server"}))
     for name, frames in captures.items():
@@ -185,7 +187,13 @@ def test_a_packet_that_is_not_there_is_told_with_how_many_there_are(run: Path) -
 
 def test_a_run_without_a_connection_shows_its_packets_one_by_one(tmp_path: Path) -> None:
     frames = [(packet.t_ns, packet.data) for packet in raw_packets(PCAPS / "arp" / "input.pcap")]
-    told = summary_text(write_run(tmp_path / "run", {"server": frames}))
+    folder = write_run(tmp_path / "run", {"server": frames})
+    for number, host in enumerate(HOSTS, start=1):
+        keeper = folder / "hosts" / host / "host.json"
+        keeper.parent.mkdir()
+        keeper.write_text(json.dumps({"interfaces": {"eth0": {"mac": f"02:00:00:00:00:0{number}"}}}))
+    told = summary_text(folder)
+    assert re.search(r" 0 +0.000  client +everybody +ARP who has 10.0.0.2", told)
     assert "Packet by packet\n  Seen at server.\n" in told
     assert "ARP who has 10.0.0.2 (server)? tell 10.0.0.1" in told
     assert "ARP: 2 requests, replies: 1; frames to everybody: 3." in told

@@ -41,7 +41,8 @@ ICMP_CODES = {
 EVERYBODY = "everybody"
 PACKET_COLUMNS = (
     "index", "t_ns", "original_bytes", "ip_version", "src_addr", "dst_addr", "protocol", "ip_id", "src_port",
-    "dst_port", "icmp_type", "icmp_code", "tcp_flags", "seq", "relative_seq", "relative_ack", "payload_bytes", "fragment",
+    "dst_port", "icmp_type", "icmp_code", "tcp_flags", "seq", "relative_seq", "relative_ack", "payload_bytes",
+    "fragment",
 )  # fmt: skip
 FRAME_COLUMNS = (
     "index", "src_mac", "dst_mac", "cast", "ethertype", "more_fragments", "fragment_offset", "data_bytes",
