@@ -230,3 +230,15 @@ def find(name: str) -> Measure | None:
     """Return the measure of that name, or the most specific family it belongs to; None if there is none."""
     families = [m for m in MEASURES if m.name == name or fnmatchcase(name, m.name.replace("*", "?*"))]
     return max(families, key=lambda m: (m.name == name, len(m.name)), default=None)
+
+
+NEITHER = ("server.load_cores", "server.load_runnable")
+"""Ratios of which nobody can say whether more is better; the others are costs."""
+
+
+def better(name: str) -> Literal["more", "less"] | None:
+    """Say whether more or less of a measure is better; None where neither is, as for counts."""
+    measure = find(name)
+    if measure is None or measure.unit == "count" or name in NEITHER:
+        return None
+    return "more" if measure.unit == "per_s" else "less"

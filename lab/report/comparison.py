@@ -160,14 +160,13 @@ def show_times(times: float) -> str:
 
 
 def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Return one sentence a column: who is best, who is no different, how far the last is. Of a count nobody can say
-    whether more is better: who has least, and who most."""
+    """Return one sentence a column: who is best, who is no different, how far the last is; or who has least and who
+    most, where neither is better."""
     without_any = all(one["differ"] is None for one in found)  # the note under the table says so once
     for one in found:
         heading = HEADINGS.get(one["column"], one["column"])
         ties = one["no_difference"]
-        measure = measures.find(one["column"])
-        first, last = ("least", "most") if measure is not None and measure.unit == "count" else ("best", "last")
+        first, last = ("best", "last") if measures.better(one["column"]) else ("least", "most")
         if one["differ"] is None and one["times"] == 1:
             yield f"{heading}: the same in all."
             continue

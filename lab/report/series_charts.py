@@ -36,12 +36,12 @@ def _dots(rows: Rows, columns: Sequence[str]) -> str:
     first = columns[0]
     told = [(cell_of(row, first).median, row) for row in rows]
     there = [(median, row) for median, row in told if median is not None]
-    there.sort(key=lambda one: one[0], reverse=_more_is_better(first))
+    there.sort(key=lambda one: one[0], reverse=measures.better(first) == "more")
     ordered = [row for _, row in there] + [row for median, row in told if median is None]
     panels = [
         Panel(
             heading=HEADINGS.get(column, column),
-            note="more is better" if _more_is_better(column) else "less is better",
+            note=f"{direction} is better" if (direction := measures.better(column)) else "",
             show=functools.partial(units.show_value, unit=_unit(column)),
             dots=[_dot(cell_of(row, column)) for row in ordered],
         )
@@ -121,7 +121,3 @@ def _log_axis(low: float, high: float, unit: str) -> Axis:
 def _unit(column: str) -> str:
     measure = measures.find(column)
     return measure.unit if measure is not None else "count"
-
-
-def _more_is_better(column: str) -> bool:
-    return _unit(column) == "per_s"

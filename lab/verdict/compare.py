@@ -139,9 +139,7 @@ def findings(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[dic
         there = [(name, one, one.median) for name, one in told if one.median is not None]
         if len(there) < 2:
             continue
-        measure = measures.find(column)
-        more_is_better = measure is not None and measure.unit == "per_s"
-        there.sort(key=lambda item: item[2], reverse=more_is_better)
+        there.sort(key=lambda item: item[2], reverse=measures.better(column) == "more")
         best_name, best, best_median = there[0]
         last_name, last, last_median = there[-1]
         small, large = sorted((abs(best_median), abs(last_median)))
