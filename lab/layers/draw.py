@@ -16,6 +16,9 @@ from lab.layers import Layer, Packet
 
 STYLES = ("cyan", "green", "yellow", "magenta", "bright_blue", "bright_red")
 BYTES_A_LINE = 16
+CARRIERS = ("Ethernet", "Linux cooked", "VLAN tag", "IPv4", "IPv6", "TCP", "UDP")
+"""Layers that are there for what is above them."""
+NOBODYS = ("trailer", "not captured")
 ROOMY = 94
 """Narrower terminals get half as many."""
 NARROWEST_MEANING = 24
@@ -56,10 +59,11 @@ def _shares(packet: Packet, styles: Mapping[int, str]) -> Iterator[Text]:
             "  ", (f"{layer.name:<{width}}", styles[id(layer)]), f"  {layer.size:5}  {share:>5}  {layer.adds}".rstrip()
         )
     yield Text(f"  {' + '.join(str(layer.size) for layer in packet.layers)} = {_bytes(packet.original_bytes)}")
-    headers = sum(layer.size for layer in packet.layers if layer.header)
-    content = sum(layer.size for layer in packet.layers if not layer.header and layer.name != "trailer")
-    if content:
-        yield Text(f"  {_bytes(headers)} of headers for {_bytes(content)} of what they carry")
+    carried = [layer for layer in packet.layers if layer.name not in (*CARRIERS, *NOBODYS)]
+    headers = sum(layer.size for layer in packet.layers if layer.name in CARRIERS)
+    if carried and headers:
+        names = " and ".join(dict.fromkeys(layer.name for layer in carried))
+        yield Text(f"  {_bytes(headers)} of headers for {_bytes(sum(layer.size for layer in carried))} of {names}")
 
 
 def _header(layer: Layer, style: str, width: int) -> Iterator[Text]:

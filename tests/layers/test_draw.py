@@ -28,7 +28,7 @@ def lines(width: int = 100) -> list[str]:
 
 def test_the_layers_add_up_to_the_frame() -> None:
     assert "  2 + 14 + 4 + 2 = 22 bytes" in lines()
-    assert "  16 bytes of headers for 6 bytes of what they carry" in lines()
+    assert "  2 bytes of headers for 18 bytes of EAP and data" in lines()
 
 
 def test_every_byte_has_the_letter_of_its_layer_and_no_two_layers_share_one() -> None:
