@@ -7,6 +7,7 @@ told by `between_vantages.py`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def inspect_run(folder: Path, wanted: Wanted, *, host: str | None) -> tuple[Any,
         packets = captured.packets_of(rows["id"].to_list())
         data = rows.to_dicts()
     else:
-        kinds, text = tell_kinds(captured, f"lab inspect {folder.parent.name}", wanted.limit)
+        name = os.path.relpath(folder) if folder.parent.name == "cells" else folder.parent.name
+        kinds, text = tell_kinds(captured, f"lab inspect {name}", wanted.limit)
         return kinds.to_dicts(), text, said
     if wanted.takes_packets:
         from lab.take_packets import take

@@ -27,6 +27,7 @@ ANALYSIS = (
     "tests/report/test_with_analysis.py",
     "tests/test_analyze_files.py",
     "tests/test_conclusion.py",
+    "tests/test_inspect_contents.py",
     "tests/test_inspect_run.py",
 )
 """Folders and files that run the compiled analysis, in the test's process or in one that it starts."""

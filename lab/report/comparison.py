@@ -45,6 +45,8 @@ HEADINGS = {
     "zero_windows": "zero windows",
 }
 """What stands above a column, where the measure's name is long."""
+EVERY_RUN = "every run of "
+"""How the expectation that a cell passes begins."""
 WORTH = {"valid": "valid", "host-noisy": "noisy", "kernel-limited": "kernel", "generator-limited": "generator"}
 """A validity in a narrow column: what limited the numbers."""
 TABLE_WIDTH = 120
@@ -181,17 +183,27 @@ def finding_lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _expectations(rows: Sequence[dict[str, Any]], width: int) -> Iterator[RenderableType]:
-    failing = [one for one in rows if one["verdict"] != "pass"]
-    shown = [one for one in rows if one["unit"] == "ratio" or one["verdict"] != "pass"]
+    """Lines for what tells cells apart and for what does not hold; cells that passed are counted."""
+    cells = [one for one in rows if one["what"].startswith(EVERY_RUN)]
     yield Text("Expectations", style="bold")
-    for one in shown:
-        observed = one["observed"]
-        seen = show_value(float(f"{observed:.3g}"), "ratio") if isinstance(observed, int | float) else observed or "-"
-        yield _wrapped(f"{one['verdict'].upper()}  {one['what']}: {one['expected']}, observed {seen}", width)
-        if one in failing:
+    for one in rows:
+        if one in cells and one["verdict"] == "pass":
+            continue
+        because = f" ({one['because']})" if one["because"] else ""
+        what = one["what"] if one.get("of_cell") else f"{one['what']}:"
+        line = f"{one['verdict'].upper()}  {what} {one['expected']}, observed {_rounded(one)}{because}"
+        yield _wrapped(line, width)
+        if one["verdict"] != "pass":
             yield _wrapped(f"evidence: {one['evidence']}", width)
-    passed = sum(one["unit"] != "ratio" and one["verdict"] == "pass" for one in rows)
+    passed = sum(one["verdict"] == "pass" for one in cells)
     yield _wrapped(f"{passed} cells passed in every run of theirs.", width)
+
+
+def _rounded(row: dict[str, Any]) -> str:
+    value = row["observed"]
+    if isinstance(value, int | float):
+        return show_value(float(f"{value:.3g}") if row["unit"] != "count" else value, row["unit"])
+    return value or "-"
 
 
 def commands(folder: Path, verdict: dict[str, Any]) -> list[tuple[str, str]]:

@@ -109,6 +109,9 @@ def inspect(
         bool,
         typer.Option("--messages", help="Messages, sends, segments and recvs on a ruler (`--connection N`: stream N)."),
     ] = False,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="What was said: each message with its time, side and text.")
+    ] = False,
     limit: Limit = 20,
     svg: Svg = None,
     pcap: Pcap = None,
@@ -127,6 +130,10 @@ def inspect(
         from lab.inspect_messages import inspect_messages
 
         data, text = inspect_messages(folder, stream=connection, drawing=svg)
+    elif contents:
+        from lab.inspect_contents import inspect_contents
+
+        data, text = inspect_contents(folder, at_vantage(folder, host).name, connection=connection, limit=limit)
     elif vantages:
         from lab.between_vantages import between_vantages
 

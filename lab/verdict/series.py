@@ -1,4 +1,4 @@
-"""The verdict of a series: every cell's own, and what must be true between cells.
+"""The verdict of a series: every cell's own, what was expected of some cells only, and what must be true between cells.
 
 Goes in: the series' folder (`series.json`, and each cell's run with its `verdict.json`). Comes out: the content of the
 series' own `verdict.json`: the same keys as a run's, and `table`, one row a cell (`lab/verdict/compare.py`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def judge_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
         if cell["runs"]
     }
     expectations = [_cell(cell, series["repeats"], folder) for cell in cells]
+    expectations += _of_some_cells(cells, folder)
     expectations += [_comparison(comparison, series, rows) for comparison in series["compare"]]
     verdicts = {one["verdict"] for one in expectations}
     open_ones = [one.get("left_out", False) for one in expectations if one["verdict"] == "unknown"]
@@ -81,6 +83,28 @@ def _cell(cell: dict[str, Any], repeats: int, folder: Path) -> dict[str, Any]:
         "verdict": verdict_word,
         "evidence": "; ".join(reasons[:3]) or ", ".join(cell["runs"]) or "it was not run",
     }
+
+
+def _of_some_cells(cells: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """What was expected of some cells only, each with what its worst run showed: it tells the cells apart."""
+    judged: dict[str, list[list[dict[str, Any]]]] = {}
+    for cell in cells:
+        if cell["runs"]:
+            verdicts = [json.loads((folder / run / "verdict.json").read_text()) for run in cell["runs"]]
+            judged[cell["name"]] = [verdict["expectations"] for verdict in verdicts]
+    keys = [{_key(row) for row in runs[0]} for runs in judged.values()]
+    common = set.intersection(*keys) if keys else set()
+    for name, runs in judged.items():
+        for first in runs[0]:
+            if _key(first) not in common:
+                same = [other for rows in runs for other in rows if _key(other) == _key(first)]
+                worst = next((one for word in ("fail", "unknown") for one in same if one["verdict"] == word), first)
+                yield {**worst, "what": f"{name}: {first['what']}", "of_cell": name}
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str | None]:
+    """What two cells have in common, though the number may follow a cell's values: `equal: fleet.connections`."""
+    return row["what"], row["because"]
 
 
 def _comparison(comparison: dict[str, Any], series: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:

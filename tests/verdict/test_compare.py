@@ -121,3 +121,18 @@ def test_the_summary_shows_the_table_and_says_no_difference(tmp_path: Path) -> N
     assert "best fast; no difference: same; last slow, 10 times" in text
     assert "3 repeats: 75%" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_what_some_cells_alone_must_show_stands_in_the_series_verdict_and_summary(tmp_path: Path) -> None:
+    folder = series(tmp_path, CELLS)
+    for number, (observed, word) in enumerate(((7, "pass"), (9, "fail"), (8, "pass")), 1):
+        path = folder / f"cells/slow-{number}/verdict.json"
+        judged = json.loads(path.read_text())
+        row = {"what": "span", "at": "server", "expected": "<= 8", "unit": "count", "because": "it is slow"}
+        judged["expectations"].append({**row, "observed": observed, "verdict": word, "evidence": "here"})
+        path.write_text(json.dumps(judged))
+    verdict = judge_series(folder, {})
+    (row,) = [one for one in verdict["expectations"] if one["what"].startswith("slow: ")]
+    assert (row["what"], row["observed"], row["verdict"]) == ("slow: span", 9, "fail"), "the worst run is told"
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    assert "FAIL  slow: span <= 8, observed 9 (it is slow)" in series_text(folder)
