@@ -51,7 +51,9 @@ def describe_scenario(loaded: Loaded) -> str:
         where = f" for {', '.join(map(str, only.values()))}" if only else ""
         lines.append(f"  {row['what']} {wanted}{where}{because}")
     lines += _series(loaded)
-    lines += ["", f"takes {units.show_duration(asks_ns(scenario))} of traffic; file: {loaded.file}"]
+    asked = asks_ns(scenario)
+    takes = f"{units.show_duration(asked)} of traffic" if asked else "as long as its messages do"
+    lines += ["", f"takes {takes}; file: {loaded.file}"]
     return "\n".join(lines)
 
 

@@ -86,8 +86,8 @@ def _trim(number: float, digits: int = 3) -> str:
 
 
 def show_count(count: float) -> str:
-    """Print a count with thousands separators: 10,000."""
-    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.3g}"
+    """Print a count with thousands separators: 10,000. A fraction below 1,000 keeps three digits, above it none."""
+    return f"{count:,.0f}" if float(count).is_integer() or abs(count) >= 1000 else f"{count:.3g}"
 
 
 def show_duration(ns: float) -> str:

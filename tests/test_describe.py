@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.describe import describe_plan
+from lab.describe import describe_plan, describe_scenario
 from lab.scenario.load import load
 from lab.topology import Facts
 from lab.topology.plan import plan
@@ -33,3 +33,9 @@ def test_hosts_of_two_roles_stand_apart(facts: Facts) -> None:
     loaded = load(PROJECT / "scenarios" / "epoll-10k.yaml", ["hosts.client.count=1"])
     text = describe_plan(loaded, plan(loaded, facts), facts)
     assert [line.split()[1] for line in text.splitlines() if line.startswith("host ")] == ["server", "client"]
+
+
+def test_what_is_expected_of_some_cells_only_names_them() -> None:
+    text = describe_scenario(load(PROJECT / "scenarios" / "mutex.yaml"))
+    assert "  answers.repeated = 0 for asyncio-streams  (between two awaits nobody else runs)" in text.splitlines()
+    assert "takes as long as its messages do; file: " in text

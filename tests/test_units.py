@@ -70,4 +70,5 @@ def test_printing_keeps_the_order_of_magnitude() -> None:
     assert units.show_duration(1_250_000_000) == "1.25 s"
     assert units.show_bytes(13 << 20) == "13 MiB"
     assert units.show_count(10_000) == "10,000"
+    assert (units.show_count(1004.6), units.show_count(0.12345)) == ("1,005", "0.123")
     assert units.show_rate(2000) == "2,000/s"

@@ -179,9 +179,16 @@ def commands(run: RunFiles) -> list[tuple[str, str]]:
             "a line a packet; `--packet N` takes one apart",
         ),
     ]
+    if any(_of_contents(row) for row in run.manifest.get("expectations") or ()):
+        result.append((f"lab inspect {run.manifest['run']} --contents", "what was said, message by message"))
     for path in sorted((run.folder / "captures").glob("*.pcapng"))[:1]:
         result.append((f"tshark -r {run.shown_folder}/captures/{path.name}", f"every packet {path.stem} saw"))
     return result
+
+
+def _of_contents(expectation: dict[str, Any]) -> bool:
+    """Whether what is expected was said: the text of messages, and how many answers differ."""
+    return expectation["what"].startswith("answers.") or "contents" in (expectation.get("query") or "")
 
 
 def _next(run: RunFiles, width: int) -> Iterator[Text]:
