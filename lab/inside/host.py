@@ -5,13 +5,14 @@
 A network stack lives as long as a process is in it. Programs that join a stack (server, fleet, capture sidecar) may end
 and be started anew; the keeper stays, so that addresses, sockets in TIME-WAIT and counters survive them.
 
-On start it switches the offloads as asked (`offloads.py`), gives up every capability, and reports what the host is:
-interfaces, sysctls, limits, kernel. It then samples the kernel's counters (`counters.py`) into `counters.jsonl`, one
-JSON object a line, and on each SIGUSR1 emits them as an event `counters` with a growing `sequence`: one just before
-the traffic and one just after it bracket a run exactly. On SIGUSR2 it takes a last sample and writes `host.json`: the
-facts, and the counters first, last, and their difference; from then on it only keeps the stack, until SIGTERM (which
-without SIGUSR2 before does both). In all of these a counter that is absent is 0, but in `counters_first`, which is
-whole: a name that is absent there this kernel does not have.
+On start it switches the offloads as asked (`offloads.py`), with `--isolated` takes the way out of the lab away
+(`default_route.py`), gives up every capability, and reports what the host is: interfaces, sysctls, limits, kernel. It
+then samples the kernel's counters (`counters.py`) into `counters.jsonl`, one JSON object a line, and on each SIGUSR1
+emits them as an event `counters` with a growing `sequence`: one just before the traffic and one just after it bracket a
+run exactly. On SIGUSR2 it takes a last sample and writes `host.json`: the facts, and the counters first, last, and
+their difference; from then on it only keeps the stack, until SIGTERM (which without SIGUSR2 before does both). In all
+of these a counter that is absent is 0, but in `counters_first`, which is whole: a name that is absent there this kernel
+does not have.
 
 With `--memory` each sample of the period is followed by one of the machine's memory (`memory.py`) in `memory.jsonl`.
 One keeper of a lab is enough for that: all of them would read the same.
@@ -27,6 +28,7 @@ import time
 
 from lab.inside import counters, lifecycle, memory
 from lab.inside.arguments import Option, number, one_of, read_arguments
+from lab.inside.default_route import remove_default_routes
 from lab.inside.interfaces import read_interfaces
 from lab.inside.offloads import read_offloads, switch_offloads
 from lab.inside.privileges import drop_capabilities
@@ -50,6 +52,7 @@ OPTIONS = [
     Option("offloads", "on or off: switch them; else leave them as they are", read=one_of("on", "off")),
     Option("sample", "nanoseconds between samples", read=number(1_000_000), default=1_000_000_000),
     Option("memory", "sample the machine's memory too", read=None),
+    Option("isolated", "remove default routes: there is no way out of the lab", read=None),
     Option("interface", "wait for it to be up before going on", repeat=True),
 ]
 
@@ -108,6 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
             for interface in read_interfaces():
                 if interface != _LOOPBACK:
                     switch_offloads(interface, on=options["offloads"] == "on")
+        if options["isolated"]:
+            remove_default_routes()
     except (TimeoutError, PermissionError) as error:
         lifecycle.say(f"host: {error}")
         return EXIT_MACHINE_LACKS

@@ -30,6 +30,8 @@ _ALL: dict[str, tuple[int, int]] = {
     "rcvbuf": (socket.SOL_SOCKET, socket.SO_RCVBUF),
     "rcvlowat": (socket.SOL_SOCKET, socket.SO_RCVLOWAT),
     "tos": (socket.IPPROTO_IP, socket.IP_TOS),
+    "ttl": (socket.IPPROTO_IP, socket.IP_TTL),
+    "recverr": (socket.IPPROTO_IP, 11),  # IP_RECVERR, linux/in.h
     "mtu_discover": (socket.IPPROTO_IP, 10),  # IP_MTU_DISCOVER, linux/in.h
 }
 

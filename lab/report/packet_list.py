@@ -39,8 +39,10 @@ ICMP_CODES = {
     (11, 1): "fragments did not all come in time",
 }
 EVERYBODY = "everybody"
+USUAL_TTL = 64
+"""What Linux sends with: another number says that routers have been passed, or something was wanted of them."""
 PACKET_COLUMNS = (
-    "index", "t_ns", "original_bytes", "ip_version", "src_addr", "dst_addr", "protocol", "ip_id", "src_port",
+    "index", "t_ns", "original_bytes", "ip_version", "ttl", "src_addr", "dst_addr", "protocol", "ip_id", "src_port",
     "dst_port", "icmp_type", "icmp_code", "tcp_flags", "seq", "relative_seq", "relative_ack", "payload_bytes",
     "fragment",
 )  # fmt: skip
@@ -104,6 +106,12 @@ def what(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
         if ethertype is None:
             return "not IP"
         return ETHERTYPES.get(ethertype, f"EtherType 0x{ethertype:04x}")
+    hops = row["ttl"]
+    return _packet(row) + (f" ttl {hops}" if hops != USUAL_TTL else "")
+
+
+def _packet(row: Mapping[str, Any]) -> str:
+    """What an IP packet carries."""
     protocol = PROTOCOLS.get(row["protocol"], f"protocol {row['protocol']}")
     if row["fragment"]:
         return f"{protocol} {_part(row)}"

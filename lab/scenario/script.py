@@ -295,9 +295,9 @@ class Flood(Step):
 
 
 class Relay(Step):
-    """Play a network between two others that does not treat all alike: take in datagrams that are routed by way of this
-    host (`route`), and pass them on as `order` says. The host's kernel must not forward them itself
-    (`sysctls: {net.ipv4.ip_forward: 0}`)."""
+    """Play a network between two others that does not treat all alike: take in datagrams (or their fragments, one by
+    one) that are routed by way of this host (`route`), and pass them on as `order` says. The host's kernel must not
+    forward them itself (`sysctls: {net.ipv4.ip_forward: 0}`)."""
 
     do: Literal["relay"]
     to: Name

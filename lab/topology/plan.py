@@ -133,7 +133,7 @@ def _keepers(scenario: Scenario) -> Iterator[Program]:
             host=name,
             role="host",
             module="lab.inside.host",
-            arguments=(*memory, "--name", name, "--offloads", offloads),
+            arguments=(*memory, "--isolated", "--name", name, "--offloads", offloads),
             capabilities=("NET_ADMIN",),
         )
 

@@ -124,3 +124,20 @@ def test_memory_is_sampled_where_asked_for_from_the_first_moment_to_the_last(
     assert samples[0]["t_ns"] < samples[-1]["t_ns"]
     assert all(0 < s["meminfo"]["Slab"] < s["meminfo"]["MemTotal"] for s in samples)
     assert "sockstat.TCP.inuse" in samples[-1]["stack"]
+
+
+def test_an_isolated_host_has_no_way_out_but_its_own_networks(hosts: tuple[Host, Host], tmp_path: Path) -> None:
+    host, other = hosts
+    for metric in ("10", "20"):
+        host.shell(f"ip route add default via {other.address} metric {metric}")
+    with keeping(host, tmp_path, "--isolated") as keeper:
+        keeper.await_event("ready")
+        keeper.stop()
+    assert host.shell("ip -4 route show default") == ""
+    assert other.address.rpartition(".")[0] in host.shell("ip -4 route show")
+
+
+def test_without_a_default_route_isolating_changes_nothing(hosts: tuple[Host, Host], tmp_path: Path) -> None:
+    with keeping(hosts[1], tmp_path, "--isolated") as keeper:
+        keeper.await_event("ready")
+        keeper.stop()

@@ -24,7 +24,7 @@ import time
 from typing import Any
 
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from lab.inside import lifecycle
 from lab.inside.privileges import drop_capabilities
@@ -38,6 +38,7 @@ _BROADCAST = "ff:ff:ff:ff:ff:ff"
 _ARP_WITHIN_S = 3.0
 _ETH_P_ALL = 3
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_PROMISC = 263, 1, 1  # linux/if_packet.h
+_UDP = socket.IPPROTO_UDP
 _FLOOD_PORTS = range(1024, 65536)
 
 
@@ -67,7 +68,7 @@ class Wire:
                 self._take(Ether(data), to_this_host=kind == socket.PACKET_HOST)
 
     def _take(self, frame: Any, *, to_this_host: bool) -> None:
-        if to_this_host and UDP in frame and frame[IP].dst in self._relayed:
+        if to_this_host and IP in frame and frame[IP].proto == _UDP and frame[IP].dst in self._relayed:
             with self._changed:
                 self._relayed[frame[IP].dst].append(frame)
                 self._changed.notify_all()
@@ -112,7 +113,7 @@ class Wire:
             return self._macs[address]
 
     def routed(self, to: str, count: int, timeout_s: float) -> list[Any]:
-        """Take the next `count` datagrams for `to` that came by way of this host; fewer if no more came in time."""
+        """Take the next `count` packets for `to` that came by way of this host; fewer if no more came in time."""
         with self._changed:
             waiting = self._relayed[to]
             self._changed.wait_for(lambda: len(waiting) >= count, timeout_s)
@@ -120,11 +121,21 @@ class Wire:
         return taken
 
     def pass_on(self, frame: Any) -> None:
-        """Send a datagram of another host on its way, as a router does. Raises OSError when nobody has its address."""
+        """Send a packet of another host on its way, as a router does. Raises OSError when nobody has its address.
+
+        A fragment gets a tag of VLAN 0, which is no VLAN but a priority, and which a host takes off unread. Where
+        Docker's rules are loaded, the machine would collect the fragments that cross a bridge and pass on only what is
+        whole; a tagged packet it passes by. So what lacks a fragment is found out where it should be: at the receiver.
+        """
         packet = frame[IP].copy()
         packet.ttl -= 1
-        del packet.chksum, packet[UDP].chksum  # made anew
-        self.send(Ether(src=self.mac, dst=self._mac_of(packet.dst)) / packet)
+        del packet.chksum  # made anew
+        ethernet = Ether(src=self.mac, dst=self._mac_of(packet.dst))
+        if packet.frag or packet.flags.MF:
+            ethernet = ethernet / Dot1Q(vlan=0)
+        else:
+            del packet[UDP].chksum
+        self.send(ethernet / packet)
 
     def open(self, endpoint: Endpoint) -> None:
         """Hand segments to this endpoint's port to it; one that had the port before gets none any more."""
@@ -213,7 +224,7 @@ class Crafter:
     def _relay(self, step: Step) -> Outcome:
         frames = self._wire.routed(step["address"], step["count"], Deadline(step["within"]).left_s())
         if len(frames) < step["count"]:
-            return Outcome(outcome=BLOCKS, details={"error": f"{len(frames)} of {step['count']} datagrams came"})
+            return Outcome(outcome=BLOCKS, details={"error": f"{len(frames)} of {step['count']} packets came"})
         for number, place in enumerate(step["order"]):
             if number and step.get("gap"):
                 time.sleep(step["gap"] / 1e9)

@@ -6,9 +6,10 @@ from lab.inside.socket_options import socket_options
 
 OPTIONS = socket_options(
     "nodelay cork quickack maxseg syncnt defer_accept user_timeout window_clamp keepalive "
-    "keepidle keepintvl keepcnt linger reuseaddr reuseport sndbuf rcvbuf rcvlowat tos mtu_discover"
+    "keepidle keepintvl keepcnt linger reuseaddr reuseport sndbuf rcvbuf rcvlowat tos ttl recverr mtu_discover"
 )
-"""`linger` is the time in seconds."""
+"""`linger` is the time in seconds. `mtu_discover`: 0 never sets "don't fragment", 2 always does. `recverr` hands ICMP
+errors that a datagram socket would pass over to its next call."""
 
 STATES = (
     "ESTABLISHED",
