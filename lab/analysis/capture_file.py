@@ -145,8 +145,8 @@ class CaptureReader:
                 "plain or compressed by gzip or zstd",
                 offset=0,
             )
-        ring = [records.empty_frames(BATCH_PACKETS) for _ in range(BUFFERS)]
-        frames = ring[0]
+        frames = records.empty_frames(BATCH_PACKETS)
+        ring = [frames]  # of as many as there are buffers, once there are as many batches
         count = turn = 0
         while True:
             if magic in PCAP_MAGICS:
@@ -166,6 +166,8 @@ class CaptureReader:
             if count:
                 yield Batch(buffer=self._buffer, frames=frames, count=count)
                 count, turn = 0, (turn + 1) % BUFFERS
+                if turn == len(ring):
+                    ring.append(records.empty_frames(BATCH_PACKETS))
                 frames = ring[turn]
             if why == records.FULL:
                 continue

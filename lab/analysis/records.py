@@ -42,7 +42,7 @@ class Frames(NamedTuple):
 
 def empty_frames(capacity: int) -> Frames:
     """Make room for `capacity` packets."""
-    return Frames(*(np.zeros(capacity, np.int64) for _ in Frames._fields))
+    return Frames(*(np.empty(capacity, np.int64) for _ in Frames._fields))
 
 
 INTERFACE = np.dtype(

@@ -284,6 +284,9 @@ def empty_state() -> State:
 
 FIRST_ROOM = 1 << 18
 """Connections that fit before anything has to move; unused room is address space only."""
+ROOM_A_PACKET = 16
+"""But no more room at first than for so many connections a packet: a process that has freed large arrays gets them back
+dirty, and to clear this much would cost more than the whole analysis of a small capture."""
 
 
 CACHE_LINE = 64
@@ -302,12 +305,13 @@ def with_room(state: State, packets: int) -> State:
 
     Arrays double, and pages not written to yet take no memory.
     """
+    first_room = min(FIRST_ROOM, ROOM_A_PACKET * packets)
     grown = {}
     for name, (record, counter, each) in GROWING.items():
         array = getattr(state, name)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         if used + packets * each > array.size:
-            larger = _zeros(max(2 * (used + packets * each), FIRST_ROOM * each), record)
+            larger = _zeros(max(2 * (used + packets * each), first_room * each), record)
             larger[:used] = array[:used]
             grown[name] = larger
     return state._replace(**grown) if grown else state

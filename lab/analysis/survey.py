@@ -98,8 +98,8 @@ class _Reading:
         self.queue: queue.Queue[_Dissected | BaseException | None] = queue.Queue(BATCHES_VALID - 2)
         self._result = result
         self._paths = paths
-        self._works = [np.zeros(BATCH_PACKETS, WORK) for _ in range(BATCHES_VALID)]
-        self._chunk = np.zeros(CHUNK_PACKETS, PACKET)
+        self._works: list[Records] = []
+        self._chunk = np.zeros(0, PACKET)
         self._used = self._turn = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dissect", daemon=True)
@@ -145,8 +145,11 @@ class _Reading:
 
     def _dissect(self, reader: CaptureReader, batch: Batch, first_capture: int) -> None:
         """Take one batch apart and hand it on."""
-        if self._used + batch.count > CHUNK_PACKETS:
-            self._chunk, self._used = np.zeros(CHUNK_PACKETS, PACKET), 0
+        if self._used + batch.count > len(self._chunk):
+            small = len(self._chunk) == 0 and batch.count < BATCH_PACKETS  # probably all there is
+            self._chunk, self._used = np.zeros(batch.count if small else CHUNK_PACKETS, PACKET), 0
+        if self._turn == len(self._works):
+            self._works.append(np.zeros(BATCH_PACKETS, WORK))
         works = self._works[self._turn]
         self._turn = (self._turn + 1) % BATCHES_VALID
         dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, self._chunk, self._used, works)
