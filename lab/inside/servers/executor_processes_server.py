@@ -12,8 +12,8 @@ nobody's choice.
 of a program with threads would inherit their locks, held by nobody. They ignore the stop, which is the parent's
 affair, and the kernel ends them if the parent is killed (prctl(2), PR_SET_PDEATHSIG).
 
-**What it costs.** Two copies through pipes and four switches a message, some 100 us: it pays for answers that take a
-millisecond to compute.
+**What it costs.** Two copies through pipes, pickling, and four switches a message, some 200 us: it pays for answers
+that take milliseconds to compute.
 
 **Where it breaks.** A worker that is killed breaks the pool: every call, waiting or to come, fails with
 BrokenProcessPool. The server says so and stops.
