@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner, Result
+from lab_runner import RUNNER
+from typer.testing import Result
 
 from lab.__main__ import app
 from lab.errors import EXIT_FAIL, EXIT_INVALID, EXIT_MACHINE_LACKS, LabError
@@ -27,7 +28,7 @@ ROW = (
 
 def lab_analyze(*arguments: object, exit_code: int = 0) -> Result:
     """Run `lab analyze`; an error of the lab ends it with that error's exit code, as `main` has it."""
-    result = CliRunner().invoke(app, ["analyze", *map(str, arguments)])
+    result = RUNNER.invoke(app, ["analyze", *map(str, arguments)])
     if isinstance(result.exception, LabError):
         result.exit_code = result.exception.exit_code
     assert result.exit_code == exit_code, (result.output, result.exception)
@@ -93,13 +94,13 @@ def test_a_file_cut_anywhere_tells_what_came_before_and_where(tmp_path: Path) ->
     for size in random.Random(5).sample(range(25, len(whole)), 6):
         cut = tmp_path / f"{size}.pcap"
         cut.write_bytes(whole[:size])
-        result = CliRunner().invoke(app, ["analyze", str(cut), "--json"])
+        result = RUNNER.invoke(app, ["analyze", str(cut), "--json"])
         data = json.loads(result.stdout)
         if result.exit_code:  # not cut exactly between two records
             assert result.exit_code == EXIT_FAIL
             assert f"error: {cut}: byte " in result.stderr
         before += data["packets"]
-        text = CliRunner().invoke(app, ["analyze", str(cut)])
+        text = RUNNER.invoke(app, ["analyze", str(cut)])
         assert f"{cut}: {data['packets']} packets" in text.stdout
         assert ("byte " in text.stderr) == bool(result.exit_code)
     assert before > 0
@@ -130,7 +131,7 @@ def test_random_bytes_behind_a_good_header_never_crash(tmp_path: Path) -> None:
     for seed in range(8):
         file = tmp_path / f"{seed}.pcap"
         file.write_bytes(header + random.Random(seed).randbytes(500))
-        assert CliRunner().invoke(app, ["analyze", str(file)]).exit_code in (0, EXIT_FAIL)
+        assert RUNNER.invoke(app, ["analyze", str(file)]).exit_code in (0, EXIT_FAIL)
 
 
 def test_one_connection_is_drawn_and_its_picture_and_packets_written(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
+from lab_runner import RUNNER
 
 from lab import results
 from lab.__main__ import app
@@ -74,7 +74,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def inspect(run: Path, *arguments: object) -> Any:
-    result = CliRunner().invoke(app, ["inspect", str(run), *map(str, arguments)], catch_exceptions=False)
+    result = RUNNER.invoke(app, ["inspect", str(run), *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout) if "--json" in arguments else result.stdout
 

@@ -102,12 +102,11 @@ class ServerProcess:
     def pids(self) -> list[int]:
         """The processes of its session: itself and its children, zombies too."""
         found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    if int(fields[3]) == self.process.pid:
-                        found.append(int(folder.name))
+        session = str(self.process.pid)
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/stat") as file:
+                if file.read().rpartition(")")[2].split()[3] == session:
+                    found.append(int(name))
         return found
 
     def cpu_ns(self) -> int:
@@ -187,7 +186,9 @@ class Client:
     def __init__(self, server: ServerProcess) -> None:
         self.framing = parse_framing(server.framing, side="client")
         self.decoder: Decoder = self.framing.decoder()
-        self.socket = socket.create_connection(server.address, timeout=PATIENCE_S)
+        self.socket = socket.socket()  # not create_connection: asking a resolver each time adds up
+        self.socket.settimeout(PATIENCE_S)
+        self.socket.connect(server.address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.arrived: list[bytes] = []
 

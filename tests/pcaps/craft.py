@@ -18,12 +18,14 @@ from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 START_NS = 1_700_000_000_000_000_000
 MODULUS = 1 << 32
 MILLISECOND = 1_000_000
+ETHERNET = bytes.fromhex("020000000002 020000000001")
+"""The addresses of every frame, receiver's first."""
+ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 
 
 def write_pcap(path: Path, frames: list[tuple[int, bytes]], *, linktype: int = 1, nanoseconds: bool = True,
@@ -74,7 +76,7 @@ class Ladder:
         """Append an IP packet, `after` ns later than the last one."""
         self.t_ns += after
         self.packets.append(packet)
-        self.frames.append((self.t_ns, bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / packet)))
+        self.frames.append((self.t_ns, ETHERNET + ETHERTYPES[packet.version] + bytes(packet)))
 
     def segment(
         self,
@@ -100,9 +102,10 @@ class Ladder:
             window=window,
             options=options or [],
         )
-        packet = self._ip(who, **ip) / tcp
         if data:
-            packet = packet / data
+            tcp.add_payload(data)
+        packet = self._ip(who, **ip)
+        packet.add_payload(tcp)  # as `packet / tcp` does, which copies both
         self.add(packet, after=after)
         return packet
 
