@@ -13,23 +13,26 @@ while the script goes on. So a `recv` followed by a `close` in one line closes t
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import errno
 import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 from lab.inside import lifecycle
+from lab.inside.arguments import read_arguments
 from lab.inside.boundary_log import BoundaryLog
+from lab.inside.frozen import as_dict
 from lab.inside.script import calls, datagram_calls, neighbours, routes
 from lab.inside.script.calls import Deadline, Held
 from lab.inside.script.kernel_sockets import KernelSocket, find_socket, read_sockets
 from lab.inside.script.tcp_info import read_tcp_info
-from lab.inside.script.turns import BLOCKS, Log, Outcome, Step, failed, finish, read_plan, run_turns, stay
+from lab.inside.script.turns import BLOCKS, PLAN, Log, Outcome, Step, failed, finish, run_turns, stay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 PROGRAM = "actor"
 LOGGED = 1000
@@ -155,7 +158,7 @@ class Actor:
             if _is_as_described(step, found):
                 return Outcome(details={"state": seen})
             if not deadline.left_s() or self._signals.stopping:
-                last = dataclasses.asdict(found) if found is not None else "CLOSED"
+                last = as_dict(found) if found is not None else "CLOSED"
                 return Outcome(outcome=BLOCKS, details={"state": seen, "error": f"last seen: {last}"})
             time.sleep(_AWAIT_STEP_S)
 
@@ -165,7 +168,7 @@ class Actor:
         for one in read_sockets():
             local, remote = (one.local_addr, one.local_port), (one.remote_addr, one.remote_port)
             name = names.get((local, None if one.state == "LISTEN" else remote))
-            rows.append({**dataclasses.asdict(one), "socket": name, **self._info(name, one)})
+            rows.append({**as_dict(one), "socket": name, **self._info(name, one)})
         return Outcome(details={"sockets": rows})
 
     def _info(self, name: str | None, one: KernelSocket) -> dict[str, int]:
@@ -193,9 +196,7 @@ def _is_as_described(step: Step, found: KernelSocket | None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="actor", description="Make the socket calls of one host in a script.")
-    parser.add_argument("--plan", required=True, type=read_plan, metavar="JSON|@FILE", help="the host's steps")
-    plan = parser.parse_args(arguments).plan
+    plan = read_arguments("script.actor", "Make the socket calls of one host in a script.", [PLAN], arguments)["plan"]
     signals = lifecycle.Signals()
     log = Log(PROGRAM)
     actor = Actor(signals, log)

@@ -11,9 +11,6 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from lab.inside.boundary_log import ConnectionLog, own_end
 from lab.inside.framing import Decoder, FramingError, parse_framing
@@ -21,35 +18,39 @@ from lab.inside.script.kernel_sockets import Address
 from lab.inside.script.names import OPTIONS
 from lab.inside.script.turns import BLOCKS, DIFFERS, EOF, SUCCESS, Outcome, Step, failed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 CALLS_KEPT = 10_000
 """Send and recv calls kept of one step; a step has fewer, but for one that moves gigabytes."""
 _PATTERN = bytes(range(ord("a"), ord("z") + 1))
 _HOW = {"read": socket.SHUT_RD, "write": socket.SHUT_WR, "both": socket.SHUT_RDWR}
 
 
-@dataclass(kw_only=True)
 class Held:
     """A socket by its name in the script. Its ends are remembered after it is closed: the kernel may still have it."""
 
-    sock: socket.socket
-    local: Address
-    remote: Address | None
-    """None: it listens."""
-    sent: int = 0
-    received: int = 0
-    """Where in each direction's stream the next call begins."""
-    protocol: str = "tcp"
-    open_log: Callable[[str, Address, Address | None], ConnectionLog | None] = lambda *_: None
-    """Begins a boundary log."""
-    logs: dict[Address, ConnectionLog | None] = field(default_factory=dict)
-    """By the other end: a datagram socket may have many."""
-    decoder: Decoder | None = None
-    """Of a framed stream: holds the start of the message that comes next."""
-    decoded: list[bytes] = field(default_factory=list)
-    """Whole messages that came with earlier ones and that no step has taken."""
-    last_peer: Address | None = None
-    """Of a bound datagram socket: who sent to it last."""
-    datagrams_sent: int = 0
+    def __init__(self, *, sock: socket.socket, local: Address, remote: Address | None, protocol: str = "tcp") -> None:
+        self.sock = sock
+        self.local = local
+        self.remote = remote
+        """None: it listens."""
+        self.protocol = protocol
+        self.sent = self.received = 0
+        """Where in each direction's stream the next call begins."""
+        self.open_log: Callable[[str, Address, Address | None], ConnectionLog | None] = lambda *_: None
+        """Begins a boundary log."""
+        self.logs: dict[Address, ConnectionLog | None] = {}
+        """By the other end: a datagram socket may have many."""
+        self.decoder: Decoder | None = None
+        """Of a framed stream: holds the start of the message that comes next."""
+        self.decoded: list[bytes] = []
+        """Whole messages that came with earlier ones and that no step has taken."""
+        self.last_peer: Address | None = None
+        """Of a bound datagram socket: who sent to it last."""
+        self.datagrams_sent = 0
 
     def log_with(self, peer: Address | None = None) -> ConnectionLog | None:
         """Return the boundary log of what passes between this socket and its peer; None when enough are logged."""

@@ -13,7 +13,6 @@ Comes out: an event `step` for each, and `crafter.json`. It gives up every capab
 
 from __future__ import annotations
 
-import argparse
 import errno
 import random
 import socket
@@ -27,10 +26,11 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from lab.inside import lifecycle
+from lab.inside.arguments import read_arguments
 from lab.inside.privileges import drop_capabilities
 from lab.inside.script.calls import Deadline, message
 from lab.inside.script.endpoint import Endpoint, Segment
-from lab.inside.script.turns import BLOCKS, Log, Outcome, Step, failed, finish, read_plan, run_turns, stay
+from lab.inside.script.turns import BLOCKS, PLAN, Log, Outcome, Step, failed, finish, run_turns, stay
 
 PROGRAM = "crafter"
 EXIT_MACHINE_LACKS = 3
@@ -233,9 +233,7 @@ class Crafter:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="crafter", description="Make the segments of one host in a script.")
-    parser.add_argument("--plan", required=True, type=read_plan, metavar="JSON|@FILE", help="the host's steps")
-    plan = parser.parse_args(arguments).plan
+    plan = read_arguments("script.crafter", "Make the segments of one host in a script.", [PLAN], arguments)["plan"]
     signals = lifecycle.Signals()
     try:
         relayed = [step["address"] for step in plan["steps"] if step["do"] == "relay"]

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
-from pathlib import Path
 
+from lab.inside.frozen import frozen
 from lab.inside.script.names import NEW_SYN_RECEIVED, STATES, TIMERS
 
 Address = tuple[str, int]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class KernelSocket:
     """One line of the table."""
 
@@ -40,9 +39,10 @@ class KernelSocket:
     """Zero-window or keep-alive probes in a row without an answer."""
 
 
-def read_sockets(table: Path = Path("/proc/net/tcp")) -> list[KernelSocket]:
+def read_sockets(table: str = "/proc/net/tcp") -> list[KernelSocket]:
     """Return the host's IPv4 TCP sockets, in the kernel's order."""
-    return [_parse(line.split()) for line in table.read_text().splitlines()[1:]]
+    with open(table) as file:
+        return [_parse(line.split()) for line in file.read().splitlines()[1:]]
 
 
 def _parse(fields: list[str]) -> KernelSocket:

@@ -14,13 +14,18 @@ import errno
 import json
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from lab.inside import lifecycle
+from lab.inside.arguments import Option
 
-Step = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Step = dict[str, Any]
+else:
+    Step = dict
 """One step as the planner wrote it: the scenario's keys, `index`, `turn`, and `address` where it names a host."""
 
 SUCCESS = "ok"
@@ -31,18 +36,25 @@ DIFFERS = "differs"
 BEGUN = "begun"
 
 
-@dataclass(kw_only=True)
 class Outcome:
     """How a step ended."""
 
-    outcome: str = SUCCESS
-    """`ok`, an errno's name, `eof`, `blocks` or `differs`."""
-    bytes: int = 0
-    """Payload sent or received."""
-    calls: list[tuple[int, int, int]] = field(default_factory=list)
-    """Of send and recv, each system call: stream offset, length, time of its return (ns since 1970)."""
-    details: dict[str, Any] = field(default_factory=dict)
-    """Whatever else is worth keeping: addresses, sockets seen."""
+    def __init__(
+        self,
+        *,
+        outcome: str = SUCCESS,
+        bytes: int = 0,
+        calls: list[tuple[int, int, int]] | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        self.outcome = outcome
+        """`ok`, an errno's name, `eof`, `blocks` or `differs`."""
+        self.bytes = bytes
+        """Payload sent or received."""
+        self.calls = calls or []
+        """Of send and recv, each system call: stream offset, length, time of its return (ns since 1970)."""
+        self.details = details or {}
+        """Whatever else is worth keeping: addresses, sockets seen."""
 
 
 def failed(error: OSError) -> Outcome:
@@ -120,6 +132,10 @@ def read_plan(argument: str) -> dict[str, Any]:
         with open(argument[1:], encoding="utf-8") as file:
             return dict(json.load(file))
     return dict(json.loads(argument))
+
+
+PLAN = Option("plan", "the host's steps: JSON, or @FILE with JSON in it", read=read_plan, required=True)
+"""What both programs take."""
 
 
 def run_turns(steps: list[Step], signals: lifecycle.Signals, log: Log, perform: Callable[[Step], bool]) -> None:
