@@ -83,6 +83,8 @@ def describe_step(step: AnyStep) -> str:
     for key, value in step.model_dump(by_alias=True, exclude_unset=True, exclude={"at", "do", "wait"}).items():
         if key in ("duration", "gap", "within"):
             words.append(f"{key} {units.show_duration(value)}")
+        elif key == "rate":
+            words.append(f"rate {units.show_rate(value)}")
         elif key in ("size", "bytes", "buffer", "send_queue"):
             words.append(f"{key} {units.show_bytes(value)}")
         elif isinstance(value, dict):

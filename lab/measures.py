@@ -179,6 +179,10 @@ def _all() -> tuple[Measure, ...]:
         measure("step.*.calls", "count", "send or recv calls that a step made, by its name"),
         measure("step.*.messages", "count", "whole messages that a recv with `framing` gave, by its name"),
         measure("step.*.truncated", "count", "datagrams that a recv's buffer cut, by its name"),
+        measure("step.*.frames", "count", "frames that the switch of a step had passed on by then, by its name"),
+        measure(
+            "step.*.moves", "count", "how often that switch saw a station at another port than before, by its name"
+        ),
         measure("state.*", "count", "sockets in a state at a look, by its name: `state.after.TIME-WAIT`"),
         measure("boundaries.messages", "count", "messages sent to this host, by the sender's boundary log"),
         measure("boundaries.misread", "count", "of these, those that the receiver joined, cut, or did not get"),

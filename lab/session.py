@@ -52,7 +52,7 @@ SUBNET_TRIES = 8
 COLLECT_AT_ONCE = 8
 """Hosts whose files are copied at the same time: an engine takes a tenth of a second for each, mostly waiting."""
 
-DRIVERS = ("fleet", "actor", "crafter")
+DRIVERS = ("fleet", "actor", "crafter", "switch")
 """Roles that drive traffic: `lab up` leaves them out."""
 
 QUIET_COUNTERS = ("Tcp.InSegs", "Tcp.OutSegs", "Udp.InDatagrams", "Udp.OutDatagrams")
@@ -259,7 +259,7 @@ class Session:
 
     def _stop_programs(self) -> None:
         assert self.topology is not None
-        for role in ("fleet", "server", "capture", "actor", "crafter", "host"):
+        for role in ("fleet", "server", "capture", "actor", "crafter", "switch", "host"):
             names = [p.name for p in self.topology.of_role(role)]
             names = [n for n in names if n in self._running and self._hearing.heard[n].exit_code is None]
             if role in ("server", "capture"):

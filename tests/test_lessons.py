@@ -33,8 +33,10 @@ def run(loaded: Loaded, root: Path) -> dict[str, Any]:
     return judge(this.folder, session.timing_s)
 
 
-@pytest.mark.parametrize("name", ["timeout-retransmit", "simultaneous-close", "ip-fragments"])
-def test_a_lesson_passes_with_a_link_cut_with_segments_made_by_hand_and_with_a_relay(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["timeout-retransmit", "simultaneous-close", "ip-fragments", "broadcast-storm"])
+def test_a_lesson_passes_with_a_link_cut_with_segments_made_by_hand_a_relay_and_switches(
+    tmp_path: Path, name: str
+) -> None:
     verdict = run(load(SCENARIOS / f"{name}.yaml"), tmp_path)
     assert [row for row in verdict["expectations"] if row["verdict"] != "pass"] == []
     assert verdict["verdict"] == "pass"

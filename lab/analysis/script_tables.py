@@ -1,7 +1,7 @@
 """What a script's steps gave, as tables: `steps`, `calls` and `sockets`.
 
-Goes in: a run folder (the script in `manifest.json`, each program's `actor.json` or `crafter.json`). Comes out: one row
-a step of the script, made or not; one row a send or recv call; one row a socket seen by a look.
+Goes in: a run folder (the script in `manifest.json`, each program's `actor.json`, `crafter.json`, `switch.json`). Comes
+out: one row a step of the script, made or not; one row a send or recv call; one row a socket seen by a look.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ STEPS = (
     Column("state", TEXT, "", "state of the socket that an await saw last", "no await"),
     Column("seq", I64, "", "sequence number of a hand-made segment, or of one that came", "no segment"),
     Column("ack", I64, "", "its acknowledgement number", "no segment"),
+    Column("frames", U32, "", "frames that its switch had passed on by then", "no switch"),
+    Column("moves", U32, "", "how often that switch saw a station at another port than before", "no switch"),
     Column("error", TEXT, "", "why it ended so", "nothing to say"),
 )
 
@@ -103,7 +105,7 @@ def script_tables(folder: Path) -> dict[str, pl.DataFrame]:
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    for program in ("actor", "crafter"):
+    for program in ("actor", "crafter", "switch"):
         for path in sorted((folder / "hosts").glob(f"*/{program}.json")):
             yield from json.loads(path.read_text())["steps"]
 

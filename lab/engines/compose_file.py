@@ -36,6 +36,7 @@ STARTED_AFTER = {
     "fleet": ("host", "capture", "server"),
     "actor": ("host", "capture", "server"),
     "crafter": ("host", "capture", "server"),
+    "switch": ("host", "capture", "server"),
 }
 """By hand: the roles that must be ready before a program of this role starts."""
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from lab.scenario.schema import Scenario
 from lab.scenario.script import (
     CRAFTED,
+    SWITCHING,
     Accept,
     AnyStep,
     Await,
+    AwaitLimit,
     AwaitSegment,
     Bind,
     Connect,
@@ -24,6 +26,8 @@ from lab.scenario.script import (
     RunPhase,
     Send,
     SocketStep,
+    Switch,
+    Unplug,
 )
 
 Path = tuple[str | int, ...]
@@ -58,6 +62,8 @@ def script_contradictions(scenario: Scenario, hosts: set[str]) -> Iterator[Contr
         if isinstance(step, Join):
             yield from _join(step, path, labels)
         yield from _values(step, path)
+        if isinstance(step, SWITCHING):
+            yield from _switch(scenario, step, index)
         if step.label is not None:
             if step.label in labels:
                 what = f"given twice, got {step.label!r}, first at step {labels[step.label][0] + 1}; a name stands once"
@@ -98,6 +104,24 @@ def _join(step: Join, path: Path, labels: dict[str, tuple[int, AnyStep]]) -> Ite
     if step.step not in begun:
         what = f"no step of {step.at} with `wait: false` before this one has that name, got {step.step!r}"
         yield Contradiction(path=(*path, "step"), what=f"{what}; there are: {', '.join(begun) or 'none'}")
+
+
+def _switch(scenario: Scenario, step: Switch | Unplug | AwaitLimit, index: int) -> Iterator[Contradiction]:
+    """A switch is between networks of its host, and is one before anything is asked of it."""
+    path: Path = ("script", index)
+    host = scenario.hosts.get(step.at) or scenario.hosts.get(step.at.rpartition("-")[0])
+    networks = host.networks if host is not None else []
+    if isinstance(step, Switch):
+        if len(networks) == 1:
+            what = f"a switch is between two networks or more; {step.at} is on {networks[0]} alone"
+            yield Contradiction(path=(*path, "at"), what=what)
+        return
+    if not any(isinstance(one, Switch) and one.at == step.at for one in scenario.script[:index]):
+        what = f"{step.at} is no switch yet; a step `switch` makes it one"
+        yield Contradiction(path=(*path, "at"), what=what)
+    if isinstance(step, Unplug) and networks and step.network not in networks:
+        what = f"not a network of {step.at}, got {step.network!r}; it is on {', '.join(networks)}"
+        yield Contradiction(path=(*path, "network"), what=what)
 
 
 def _never_joined(scenario: Scenario) -> Iterator[Contradiction]:

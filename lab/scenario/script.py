@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from lab.inside.framing import parse_framing
 from lab.inside.script.names import OPTIONS, STATES, TIMERS
 from lab.scenario.part import STEP_TAG, Part, tagged_by
-from lab.scenario.quantities import Bytes, Count, DurationNs, Name
+from lab.scenario.quantities import Bytes, Count, DurationNs, Name, Rate
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 State = Annotated[str, Field(pattern=f"^({'|'.join(STATES)})$", examples=["FIN-WAIT-2"])]
@@ -311,6 +311,30 @@ class Relay(Step):
     """Between one and the next."""
 
 
+class Switch(Step):
+    """Be an Ethernet switch between all of this host's networks from now on, or begin anew to be one. It has no
+    spanning tree, so a loop of two is a storm; hence its bounds."""
+
+    do: Literal["switch"]
+    most: int = Field(default=1000, ge=1, le=10_000)
+    """So many frames it passes on, then none."""
+    rate: Rate = Field(default=1000.0, le=2000)
+    """So many a second, at most 2k/s."""
+
+
+class Unplug(Step):
+    """Pull a cable of this host's switch: it neither takes frames from that network nor gives it any."""
+
+    do: Literal["unplug"]
+    network: Name
+
+
+class AwaitLimit(Step):
+    """Wait until this host's switch has passed on as many frames as it may."""
+
+    do: Literal["await-limit"]
+
+
 class RunPhase(Part):
     """Let the fleet run its next phase, to its end. Phases that the script does not mention run after it."""
 
@@ -319,6 +343,8 @@ class RunPhase(Part):
 
 CRAFTED = (Endpoint, Craft, AwaitSegment, Flood, Relay)
 """Steps on hand-made segments, and on others' datagrams."""
+SWITCHING = (Switch, Unplug, AwaitLimit)
+"""Steps of a switch."""
 ADMINISTERING = (Cut, Mend, Route)
 """Steps that change the host's network configuration."""
 
@@ -345,6 +371,9 @@ AnyStep = Annotated[
     | Annotated[AwaitSegment, Tag("do:await-segment")]
     | Annotated[Flood, Tag("do:flood")]
     | Annotated[Relay, Tag("do:relay")]
+    | Annotated[Switch, Tag("do:switch")]
+    | Annotated[Unplug, Tag("do:unplug")]
+    | Annotated[AwaitLimit, Tag("do:await-limit")]
     | Annotated[RunPhase, Tag("do:phase")],
     Discriminator(tagged_by(STEP_TAG, "do")),
 ]

@@ -64,7 +64,7 @@ class Program:
     host: str
     role: str
     """`host` (the keeper: owns the stack, samples counters), `server`, `fleet`, `capture`, or of a script `actor`
-    (makes its socket calls) and `crafter` (makes segments by hand)."""
+    (makes its socket calls), `crafter` (makes segments by hand) and `switch` (passes frames on)."""
     module: str
     arguments: tuple[str, ...]
     image: str = "host"

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from lab.scenario.schema import Scenario
-from lab.scenario.script import ADMINISTERING, CRAFTED, AnyStep, Pause, Route, RunPhase
+from lab.scenario.script import ADMINISTERING, CRAFTED, SWITCHING, AnyStep, Pause, Route, RunPhase
 from lab.topology import Host, Interface, Network, Program
 
 TURN_GRACE_NS = 30_000_000_000
@@ -27,7 +27,7 @@ class Turn:
     """Steps that run at one program without a pause."""
 
     program: str | None
-    """`client/actor`, `peer/crafter`; None: the fleet's next phase."""
+    """`client/actor`, `peer/crafter`, `bridge/switch`; None: the fleet's next phase."""
     steps: tuple[int, ...]
     """Places in the script."""
     text: str
@@ -40,7 +40,8 @@ def program_of(step: AnyStep) -> str | None:
     """Return the name of the program that makes the step; None for a phase of the fleet."""
     if isinstance(step, RunPhase):
         return None
-    return f"{step.at}/{'crafter' if isinstance(step, CRAFTED) else 'actor'}"
+    role = "crafter" if isinstance(step, CRAFTED) else "switch" if isinstance(step, SWITCHING) else "actor"
+    return f"{step.at}/{role}"
 
 
 def turns(scenario: Scenario) -> list[Turn]:
@@ -100,6 +101,8 @@ def script_programs(
         if role == "crafter":
             address, interface = crafted[name]
             plan |= {"interface": interface.name, "address": address, "seed": scenario.seed}
+        if role == "switch":
+            plan["interfaces"] = {interface.network: interface.name for interface in hosts[name].interfaces}
         administers = role == "actor" and any(isinstance(s, ADMINISTERING) and s.at == name for s in scenario.script)
         yield Program(
             host=name,
@@ -107,7 +110,7 @@ def script_programs(
             module=f"lab.inside.script.{role}",
             arguments=("--plan", json.dumps(plan)),
             image="capture" if role == "crafter" else "host",
-            capabilities=("NET_RAW",) if role == "crafter" else ("NET_ADMIN",) if administers else (),
+            capabilities=("NET_RAW",) if role != "actor" else ("NET_ADMIN",) if administers else (),
         )
 
 

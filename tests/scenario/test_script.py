@@ -69,6 +69,11 @@ def test_a_fleet_without_a_server_is_refused(tmp_path: Path) -> None:
             "{at: client, do: relay, to: server, count: 2, order: [1, 2]}",
             "script[3].order[1]: 0 to 1 are allowed with count",
         ),
+        ("{at: client, do: switch}", "script[3].at: a switch is between two networks or more; client is on lan alone"),
+        ("{at: client, do: switch, rate: 1M/s}", "script[3].rate: "),
+        ("{at: client, do: switch, most: 1000000}", "script[3].most: "),
+        ("{at: client, do: await-limit}", "script[3].at: client is no switch yet; a step `switch` makes it one"),
+        ("{at: client, do: unplug, network: wan}", "script[3].network: not a network of client, got 'wan'; it is on"),
         ("{do: phase}", "script[3]: no phase of the fleet is left; it has 0"),
     ],
 )

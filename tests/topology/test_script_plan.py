@@ -68,6 +68,23 @@ def test_only_who_cuts_a_link_may_administer_the_network(tmp_path: Path) -> None
     assert given == {"server/actor": (), "client/actor": ("NET_ADMIN",)}
 
 
+def test_a_switch_is_a_program_of_its_own_with_all_interfaces_of_its_host(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(
+        "title: Switch\nnetworks: {left: {}, right: {}}\n"
+        "hosts: {bridge: {networks: [right, left]}, client: {networks: [left]}}\n"
+        "script:\n  - {at: bridge, do: switch, most: 10}\n  - {at: client, do: pause, duration: 1ms}\n"
+        "  - {at: bridge, do: unplug, network: left}\n"
+    )
+    topology = plan(load(file), FACTS)
+    switch = planned(topology, "bridge/switch")
+    assert switch["interfaces"] == {"right": "eth0", "left": "eth1"}
+    assert [(step["do"], step["turn"]) for step in switch["steps"]] == [("switch", 0), ("unplug", 2)]
+    assert (switch["steps"][0]["most"], switch["steps"][0]["rate"]) == (10, 1000)
+    (program,) = topology.of_role("switch")
+    assert (program.image, program.capabilities) == ("host", ("NET_RAW",))
+
+
 def test_a_script_needs_neither_server_nor_fleet_programs(tmp_path: Path) -> None:
     topology = plan(scenario(tmp_path), FACTS)
     assert {p.role for p in topology.programs} == {"host", "actor"}
