@@ -31,18 +31,17 @@ Goes in: the steps of one host (`turns.py`) and the interface of each network. C
 
 from __future__ import annotations
 
-import argparse
 import select
 import socket
 import struct
 import sys
 import threading
 import time
-from typing import Any
 
 from lab.inside import lifecycle
+from lab.inside.arguments import read_arguments
 from lab.inside.privileges import drop_capabilities
-from lab.inside.script.turns import BLOCKS, Log, Outcome, Step, failed, finish, read_plan, run_turns, stay
+from lab.inside.script.turns import BLOCKS, PLAN, Log, Outcome, Step, failed, finish, run_turns, stay
 
 PROGRAM = "switch"
 EXIT_MACHINE_LACKS = 3
@@ -165,9 +164,7 @@ def perform(switch: Switch, log: Log, step: Step) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="switch", description="Pass frames between the networks of one host.")
-    parser.add_argument("--plan", required=True, type=read_plan, metavar="JSON|@FILE", help="the host's steps")
-    plan: dict[str, Any] = parser.parse_args(arguments).plan
+    plan = read_arguments("script.switch", "Pass frames between the networks of one host.", [PLAN], arguments)["plan"]
     signals = lifecycle.Signals()
     try:
         switch = Switch(plan["interfaces"])
