@@ -64,7 +64,7 @@ def _cell(cell: dict[str, Any], repeats: int, folder: Path) -> dict[str, Any]:
         verdict = json.loads((folder / run / "verdict.json").read_text())
         words.append(verdict["verdict"])
         reasons += [
-            f"{run}: {one['what']} {one['expected']}, observed {one['observed']}"
+            f"{run}: {one['what']} {one['expected']}, observed {_shown(one)}"
             for one in verdict["expectations"]
             if one["verdict"] != "pass"
         ]
@@ -83,6 +83,11 @@ def _cell(cell: dict[str, Any], repeats: int, folder: Path) -> dict[str, Any]:
         "verdict": verdict_word,
         "evidence": "; ".join(reasons[:3]) or ", ".join(cell["runs"]) or "it was not run",
     }
+
+
+def _shown(row: dict[str, Any]) -> str:
+    observed = row["observed"]
+    return "nothing" if observed is None else units.show_value(observed, row["unit"])
 
 
 def _of_some_cells(cells: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:

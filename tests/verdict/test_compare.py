@@ -128,11 +128,14 @@ def test_what_some_cells_alone_must_show_stands_in_the_series_verdict_and_summar
     for number, (observed, word) in enumerate(((7, "pass"), (9, "fail"), (8, "pass")), 1):
         path = folder / f"cells/slow-{number}/verdict.json"
         judged = json.loads(path.read_text())
-        row = {"what": "span", "at": "server", "expected": "<= 8", "unit": "count", "because": "it is slow"}
+        row = {"what": "span", "at": "server", "expected": "<= 8 ns", "unit": "ns", "because": "it is slow"}
+        judged["verdict"] = word
         judged["expectations"].append({**row, "observed": observed, "verdict": word, "evidence": "here"})
         path.write_text(json.dumps(judged))
     verdict = judge_series(folder, {})
     (row,) = [one for one in verdict["expectations"] if one["what"].startswith("slow: ")]
     assert (row["what"], row["observed"], row["verdict"]) == ("slow: span", 9, "fail"), "the worst run is told"
     (folder / "verdict.json").write_text(json.dumps(verdict))
-    assert "FAIL  slow: span <= 8, observed 9 (it is slow)" in series_text(folder)
+    text = series_text(folder)
+    assert "FAIL  slow: span <= 8 ns, observed 9 ns (it is slow)" in text
+    assert "evidence: cells/slow-2: span <= 8 ns, observed 9 ns" in text
