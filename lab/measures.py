@@ -17,6 +17,7 @@ Source = Literal[
     "capture",
     "packets",
     "frames",
+    "contents",
     "counters",
     "latency",
     "script",
@@ -34,14 +35,16 @@ class Measure:
     unit: Unit
     source: Source
     """`fleet`, `server`: what the programs counted; `capture`: the recorder's own counts; `packets`: the analysis of
-    the capture at one host (unknown where it lost anything), `frames` likewise, of short captures; `counters`: the
-    kernel's; `latency`: the fleet's log; `script`: what the steps of a script gave; `usage`: what the server used,
-    phase by phase; `boundaries`: where messages were joined or cut on their way to one host, by the boundary logs of
-    both ends; `datagrams`: what became of numbered datagrams on their way to one host, by the captures of both hosts
-    and the boundary logs of both ends."""
+    the capture at one host (unknown where it lost anything), `frames` likewise, of short captures; `contents`: what was
+    said, out of the payloads in the capture; `counters`: the kernel's; `latency`: the fleet's log; `script`: what the
+    steps of a script gave; `usage`: what the server used, phase by phase; `boundaries`: where messages were joined or
+    cut on their way to one host, by the boundary logs of both ends; `datagrams`: what became of numbered datagrams on
+    their way to one host, by the captures of both hosts and the boundary logs of both ends."""
     meaning: str
 
 
+CAPTURED: tuple[Source, ...] = ("packets", "frames", "contents")
+"""Sources that are nothing without a capture."""
 USAGE = (
     "server.load_cpu",
     "server.load_cpu_per_message",
@@ -75,6 +78,7 @@ def _all() -> tuple[Measure, ...]:
             "step": "script",
             "state": "script",
             "boundaries": "boundaries",
+            "answers": "contents",
             "arp": "frames",
             "frames": "frames",
             "fragments": "frames",

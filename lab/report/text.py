@@ -152,6 +152,7 @@ def name(row: dict[str, Any]) -> str:
         "capture",
         "packets",
         "frames",
+        "contents",
         "counters",
         "boundaries",
         "datagrams",

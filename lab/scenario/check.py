@@ -237,6 +237,11 @@ def _expectation(scenario: Scenario, index: int, expectation: Expectation) -> It
             resolve(getattr(expectation, key), scenario, measure.unit if measure else "count")
         except (BadReference, ValueError) as error:
             yield Contradiction(path=(*path, key), what=str(error))
-    if measure is not None and measure.source == "packets" and expectation.query is None and not scenario.capture:
+    if (
+        measure is not None
+        and measure.source in measures.CAPTURED
+        and expectation.query is None
+        and not scenario.capture
+    ):
         what = f"`{expectation.what}` is found in a capture, and the scenario captures nothing"
         yield Contradiction(path=path, what=what, hint="add `capture: [{host: server}]`")

@@ -15,7 +15,6 @@ from typing import Any
 import polars as pl
 
 from lab import measures
-from lab.analysis.contents import read_contents
 
 FLEET_KEYS = {
     "closed": "closed_orderly",
@@ -153,6 +152,7 @@ def observe(what: str, at: str, evidence: Evidence) -> Observation:
         "capture": _capture,
         "packets": _packets,
         "frames": _frames,
+        "contents": _contents,
         "counters": _counters,
         "latency": _latency,
         "script": _script,
@@ -169,6 +169,8 @@ def query(sql: str, evidence: Evidence) -> Observation:
     for table in sorted((evidence.folder / "tables").glob("*.parquet")):
         context.register(table.stem, pl.scan_parquet(table))
     if "contents" in sql:  # made of the captures only where somebody asks
+        from lab.analysis.contents import read_contents
+
         context.register("contents", read_contents(evidence.folder, list(evidence.captures)).messages.lazy())
     frame = context.execute(sql).collect()
     if frame.shape != (1, 1):
@@ -272,6 +274,13 @@ def _capture(what: str, at: str, evidence: Evidence) -> Observation:
     return Observation(value=sum(int(v) for v in values if v is not None), evidence=f"{files}, {key}")
 
 
+def _contents(what: str, at: str, evidence: Evidence) -> Observation:
+    # And here.
+    from lab.verdict.contents import observe_contents
+
+    return observe_contents(what, at, evidence)
+
+
 def _packets(what: str, at: str, evidence: Evidence) -> Observation:
     hosts = [host for host in evidence.hosts_named(at) if host in evidence.captures]
     if not hosts:
@@ -293,23 +302,10 @@ def _packets(what: str, at: str, evidence: Evidence) -> Observation:
         value = int(said["t_ns"].max()) - int(said["t_ns"].min()) if said.height else None  # type: ignore[arg-type]
         text = "tables/packets.parquet: t_ns of rows with payload, the last minus the first"
         return Observation(value=value, evidence=text, doubt="; ".join(doubts) or None)
-    if what.startswith("answers."):
-        return _answers(what, hosts, evidence, doubts)
     condition, text = _condition(what)
     return Observation(
         value=table.filter(condition).height, evidence=f"{place}: rows with {text}", doubt="; ".join(doubts) or None
     )
-
-
-def _answers(what: str, hosts: list[str], evidence: Evidence, doubts: list[str]) -> Observation:
-    contents = read_contents(evidence.folder, hosts)
-    if contents.cut:
-        doubts = [*doubts, f"{contents.cut} packets were cut by the snaplen: their content is not known"]
-    answers = contents.messages.filter(pl.col("direction") == "resp")["text"]
-    counts = {"all": len(answers), "distinct": answers.n_unique(), "repeated": len(answers) - answers.n_unique()}
-    files = ", ".join(f"captures/{host}.pcapng" for host in hosts)
-    text = f"{files}: {counts['all']:,} answers, {counts['distinct']:,} of them different"
-    return Observation(value=counts[what.removeprefix("answers.")], evidence=text, doubt="; ".join(doubts) or None)
 
 
 def _condition(what: str) -> tuple[pl.Expr, str]:

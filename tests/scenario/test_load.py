@@ -120,6 +120,11 @@ def test_more_descriptors_than_workers_can_hold_is_a_contradiction(tmp_path: Pat
         ("{host: server}", "{host: sever}", "capture[0].host: no such host, got 'sever'"),
         ("what: fleet.opened", "what: fleet.opend.x", "expect[0].what: unknown measure"),
         ("equal: fleet.connections", "equal: fleet.conections", "expect[0].equal: no such key in the scenario"),
+        (
+            "capture:\n  - {host: server}\nexpect:\n  - {what: fleet.opened",
+            "expect:\n  - {what: answers.all",
+            "expect[0]: `answers.all` is found in a capture, and the scenario captures nothing",
+        ),
         ("equal: fleet.connections", "because: so", "expect[0]: nothing to compare with"),
         ("server: {}", "server: {sysctls: {kernel.pid_max: 5}}", "only names under net."),
         ("server: {}", "server: {networks: [wan]}", "hosts.server.networks[0]: no such network"),
