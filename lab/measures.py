@@ -232,12 +232,14 @@ def _all() -> tuple[Measure, ...]:
 
 
 MEASURES: tuple[Measure, ...] = _all()
+_NAMED = {measure.name: measure for measure in MEASURES}
+_FAMILIES = sorted((measure for measure in MEASURES if "*" in measure.name), key=lambda measure: -len(measure.name))
+"""The most specific first."""
 
 
 def find(name: str) -> Measure | None:
     """Return the measure of that name, or the most specific family it belongs to; None if there is none."""
-    families = [m for m in MEASURES if m.name == name or fnmatchcase(name, m.name.replace("*", "?*"))]
-    return max(families, key=lambda m: (m.name == name, len(m.name)), default=None)
+    return _NAMED.get(name) or next((m for m in _FAMILIES if fnmatchcase(name, m.name.replace("*", "?*"))), None)
 
 
 NEITHER = ("server.load_cores", "server.load_runnable")
