@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.engines.kept import forget, kept, kept_file, mark
+from lab.engines.kept import CONDITIONS_KEPT, forget, kept, kept_file, mark
 
 
 class Probe:
@@ -36,8 +36,17 @@ def test_another_condition_or_forgetting_asks_anew() -> None:
     probe = Probe()
     kept("limits", ["kernel 6"], probe)
     assert kept("limits", ["kernel 7"], probe) == {"answer": 2}
+    assert kept("limits", ["kernel 6"], probe) == {"answer": 1}
     forget("limits")
     assert kept("limits", ["kernel 7"], probe) == {"answer": 3}
+
+
+def test_of_many_conditions_the_oldest_answer_goes() -> None:
+    probe = Probe()
+    for number in range(CONDITIONS_KEPT + 1):
+        kept("limits", [number], probe)
+    assert kept("limits", [1], probe) == {"answer": 2}
+    assert kept("limits", [0], probe) == {"answer": CONDITIONS_KEPT + 2}
 
 
 def test_a_broken_or_unwritable_cache_costs_a_probe_and_nothing_else(cache: Path) -> None:
