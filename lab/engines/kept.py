@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-
 CONDITIONS_KEPT = 16
 """Conditions of which the answers are kept side by side: two checkouts, root and another user, a container and none."""
 
