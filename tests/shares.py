@@ -23,6 +23,8 @@ ANALYSIS = (
     *WHOLE_LABS,
     "tests/analysis/",
     "tests/inside/test_capture.py",
+    "tests/layers/test_dissect.py",
+    "tests/report/test_packet_list.py",
     "tests/report/test_ruler.py",
     "tests/report/test_with_analysis.py",
     "tests/test_analyze_files.py",
