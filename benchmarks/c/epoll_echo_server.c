@@ -2,8 +2,9 @@
  *
  *     epoll_echo_server ADDRESS PORT
  *
- * Level-triggered, one thread, one read and one write for each ready connection. Prints "ready" once it listens, and
- * serves until it is killed. */
+ * Level-triggered, one thread, one read and one write for each ready connection: all reads first, as our server does
+ * (in turn, read, write, read, write, it is as fast or up to a tenth slower). Prints "ready" once it listens, and serves
+ * until it is killed. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,6 +13,12 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define EVENTS 128
+#define READ_BYTES 65536
+
+static char buffers[EVENTS][READ_BYTES];
+static struct { int fd; ssize_t size; } received[EVENTS];
 
 static void fail(const char *what) {
     perror(what);
@@ -47,10 +54,9 @@ int main(int argc, char **argv) {
     puts("ready");
     fflush(stdout);
 
-    static char buffer[65536];
-    struct epoll_event events[512];
+    struct epoll_event events[EVENTS];
     for (;;) {
-        int count = epoll_wait(epoll, events, 512, -1);
+        int count = epoll_wait(epoll, events, EVENTS, -1), readers = 0;
         if (count < 0 && errno != EINTR) fail("epoll_wait");
         for (int i = 0; i < count; i++) {
             int fd = events[i].data.fd;
@@ -58,9 +64,18 @@ int main(int argc, char **argv) {
                 accept_all(listener, epoll);
                 continue;
             }
-            ssize_t size = read(fd, buffer, sizeof buffer);
+            ssize_t size = read(fd, buffers[readers], READ_BYTES);
             if (size < 0 && errno == EAGAIN) continue;
-            if (size <= 0 || write(fd, buffer, size) != size) close(fd);
+            if (size <= 0) {
+                close(fd);
+                continue;
+            }
+            received[readers].fd = fd;
+            received[readers++].size = size;
+        }
+        for (int i = 0; i < readers; i++) {
+            int fd = received[i].fd;
+            if (write(fd, buffers[i], received[i].size) != received[i].size) close(fd);
         }
     }
 }
