@@ -92,7 +92,8 @@ def happened(run: RunFiles) -> list[str]:
 
 def _played(run: RunFiles) -> Iterator[str]:
     """Tell how the script went: which steps were made, in their order, and the first that was not as written."""
-    steps = run.table("steps", ["index", "host", "do", "label", "socket", "bytes", "outcome", "as_written", "error"])
+    columns = ["index", "host", "do", "label", "socket", "bytes", "frames", "outcome", "as_written", "error"]
+    steps = run.table("steps", columns)
     if steps is None:
         return
     rows = steps.sort("index").to_dicts()
@@ -105,8 +106,10 @@ def _played(run: RunFiles) -> Iterator[str]:
 
 
 def _step(row: dict[str, Any]) -> str:
-    """`client send 5 B`, `server recv: ECONNRESET`"""
+    """`client send 5 B`, `server recv: ECONNRESET`, `bridge await-limit 1,000 frames`"""
     size = f" {units.show_bytes(row['bytes'])}" if row["bytes"] else ""
+    if row.get("frames"):
+        size = f" {plural(row['frames'], 'frame')}"
     outcome = "" if row["outcome"] in ("ok", "begun") else f": {row['outcome']}"
     return f"{row['host'] or 'fleet'} {row['do']}{size}{outcome}"
 

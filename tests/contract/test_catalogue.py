@@ -18,9 +18,18 @@ SERIES = ["epoll-100k", "epoll-1m", "idle-crowd", "io-models"]
 """Minutes each: run by hand."""
 MAIN = "epoll-10k"
 EVERY = sorted({path.stem for path in (PROJECT / "scenarios").glob("*.yaml")} - {MAIN, *SERIES})
-SAMPLE = ["handshake", "model-blocking", "model-epoll", "model-udp", "model-uvloop", "abort"]
-"""A script, a server that a script drives, a fleet, datagrams, a library's image, a reset: in every live run, on both
-engines. `make test-catalogue` runs them all."""
+SAMPLE = [
+    "handshake",
+    "model-blocking",
+    "model-epoll",
+    "model-udp",
+    "model-uvloop",
+    "abort",
+    "ip-fragments",
+    "broadcast-storm",
+]
+"""A script, a server that a script drives, a fleet, datagrams, a library's image, a reset, fragments over Docker's
+bridges, switches: in every live run, on both engines. `make test-catalogue` runs them all."""
 LIVE = EVERY if os.environ.get("LAB_CATALOGUE") == "all" else SAMPLE
 BOUND_S = 600.0
 

@@ -41,6 +41,15 @@ def test_sentences_tell_the_fleets_and_the_servers_numbers(run: Path):
     assert "The server used 1 ms of processor time, 100 us for each of 10 messages" in text
 
 
+def test_a_switch_tells_how_many_frames_it_passed_on(run: Path):
+    change(run, "manifest.json", script=[{"at": "bridge", "do": "await-limit"}])
+    row = {"index": 0, "host": "bridge", "do": "await-limit", "bytes": 0, "outcome": "ok", "as_written": True}
+    pl.DataFrame([{**row, "label": None, "socket": None, "frames": 1000, "error": None}]).write_parquet(
+        run / "tables" / "steps.parquet"
+    )
+    assert "bridge await-limit 1,000 frames." in joined(summary_text(run))
+
+
 def ledger(run: Path, *sockets_and_slab: tuple[int, int]) -> None:
     rows = [
         {
