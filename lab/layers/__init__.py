@@ -107,3 +107,12 @@ class Context:
     """Who has an IP or Ethernet address: `10.64.0.2` -> `server`."""
     row: Mapping[str, Any] = field(default_factory=dict)
     """Its row of the packets table: relative numbers, the scaled window, what the analysis made of it."""
+
+
+MOST_SHOWN = 48
+
+
+def printable(content: bytes) -> str:
+    """The start of some bytes as text, a dot for what cannot be printed."""
+    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in content[:MOST_SHOWN])
+    return text + ("..." if len(content) > MOST_SHOWN else "")

@@ -21,7 +21,7 @@ from scapy.error import Scapy_Exception
 from scapy.packet import NoPayload, Padding, Raw
 
 from lab.analysis.capture_file import RawPacket
-from lab.layers import Context, Field, Layer, Packet
+from lab.layers import Context, Field, Layer, Packet, printable
 from lab.layers.checksums import checksum_meaning
 from lab.layers.http_text import http_layers, is_http
 from lab.layers.meanings import LAYERS, meaning_of, shown_name
@@ -65,9 +65,7 @@ def _content(content: bytes, at: int, below: Any) -> Iterator[Layer]:
     if type(below).__name__ == "TCP" and is_http(content):
         yield from http_layers(content, at)
         return
-    text = content.decode("ascii", errors="replace")
-    value = repr(text[:60]) if text.isprintable() else f"{len(content)} bytes"
-    whole = Field(name="data", at=at, bits=8 * len(content), value=value)
+    whole = Field(name="data", at=at, bits=8 * len(content), value=printable(content))
     adds = "what the program says" if below is not None else ""
     yield Layer(name="data", at=at, size=len(content), header=False, adds=adds, fields=(whole,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lab.layers import Field, Layer
+from lab.layers import Field, Layer, printable
 
 START = re.compile(rb"(?:[A-Z]{3,10} [^ \r\n]+ HTTP/1\.[01]|HTTP/1\.[01] \d{3}[^\r\n]*)\r\n")
 MEANINGS = {
@@ -44,9 +44,7 @@ def http_layers(content: bytes, at: int) -> Iterator[Layer]:
     )
     body = content[head:]
     if body:
-        text = body.decode("latin-1")
-        value = repr(text[:60]) if text.isprintable() else f"{len(body)} bytes"
-        whole = Field(name="body", at=at + head, bits=8 * len(body), value=value)
+        whole = Field(name="body", at=at + head, bits=8 * len(body), value=printable(body))
         yield Layer(name="body", at=at + head, size=len(body), header=False, adds="what it is all for", fields=(whole,))
 
 

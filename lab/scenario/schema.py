@@ -236,7 +236,7 @@ class Expectation(Part):
     """The host whose capture or counters are asked; default: the server's host, without one the script's first
     captured host."""
     query: str | None = None
-    """SQL over the run's tables (packets, connections, flows, latency) that gives one number."""
+    """SQL over the run's tables (packets, connections, flows, frames, latency, steps) that gives one number."""
     only: dict[str, int | float | str | bool] = Field(default_factory=dict)
     """Of a series: the cells that it holds for, by values as the matrix writes them; default: all."""
     equal: int | float | str | None = None

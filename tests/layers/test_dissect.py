@@ -149,5 +149,10 @@ def test_options_are_told_one_by_one_whatever_they_are(options: bytes, last: str
     assert sum(f.bits for f in tcp.fields) == 8 * tcp.size
 
 
+def test_data_are_shown_as_text_with_dots_and_cut_where_they_are_long() -> None:
+    assert field(apart(segment(b"\x00\x00\x00\x044.20")), "data", "data").value == "....4.20"
+    assert field(apart(segment(b"x" * 100)), "data", "data").value == "x" * 48 + "..."
+
+
 def test_a_frame_shorter_than_its_header_is_data() -> None:
     assert sizes(apart(b"\x02\x00")) == [("data", 2)]
