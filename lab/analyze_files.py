@@ -125,11 +125,20 @@ def _captured(file: Path, analysis: Analysis) -> Captured:
         for chunk in analysis.packet_chunks():
             yield chunk.filter(condition)
 
+    def first_packets(condition: pl.Expr, most: int) -> tuple[pl.DataFrame, int]:
+        kept: list[pl.DataFrame] = []
+        count = 0
+        for part in packets(condition):
+            kept.append(part.head(max(most - count, 0)))
+            count += part.height
+        return pl.concat(kept), count
+
     return Captured(
         name=str(file),
         file=file,
         connections=analysis.connection_chunks,
         packets=packets,
+        first_packets=first_packets,
         ends=_ends,
         frames=lambda: analysis.frames,
     )

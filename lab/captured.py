@@ -83,6 +83,8 @@ class Captured:
     """Makes the connections table, in parts."""
     packets: Callable[[pl.Expr], Iterator[pl.DataFrame]]
     """Makes those rows of the packets table for which a condition holds, in parts."""
+    first_packets: Callable[[pl.Expr, int], tuple[pl.DataFrame, int]]
+    """Makes the first so many of them, and counts all."""
     ends: Callable[[Mapping[str, Any]], tuple[Endpoint, Endpoint]]
     """Names both ends of a row of the connections table."""
     frames: Callable[[], pl.DataFrame | None] = lambda: None

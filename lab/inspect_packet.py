@@ -31,10 +31,10 @@ def tell_packet(captured: Captured, number: int) -> tuple[dict[str, Any], str]:
     from lab.layers.dissect import dissect
     from lab.layers.draw import draw
 
-    rows = with_frames(_rows(captured, pl.col("index") == number), captured.frames())
+    rows = with_frames(captured.first_packets(pl.col("index") == number, 1)[0], captured.frames())
     raw = _raw_packet(captured, number)
     if not rows or raw is None:
-        count = sum(part.height for part in captured.packets(pl.lit(True)))
+        count = captured.first_packets(pl.lit(True), 0)[1]
         have = f"there are {units.show_count(count)}, numbered from 0" if count else "there is none"
         raise problem(captured.name, f"no packet {number}; {have}", "`--packets` lists them")
     (row,) = rows
@@ -46,25 +46,24 @@ def tell_packet(captured: Captured, number: int) -> tuple[dict[str, Any], str]:
 
 
 def tell_packets(captured: Captured, wanted: Wanted, command: str) -> tuple[list[dict[str, Any]], str]:
-    """List packets: all, or those of the connections that are wanted. `command` is what a user types before options."""
+    """List the first packets of all, or of the connections that are wanted, as many as the limit says.
+
+    `command` is what a user types before options.
+    """
     condition = pl.lit(True)
     if wanted.connection is not None:
         condition = pl.col("connection") == captured.connection(wanted.connection)["id"]
     elif wanted.where is not None:
         condition = pl.col("connection").is_in(captured.matching(wanted.where)["id"].to_list())
-    rows = with_frames(_rows(captured, condition), captured.frames())
-    shown = rows[: wanted.limit]
-    text = [f"{units.show_count(len(rows))} packet{'' if len(rows) == 1 else 's'} at {captured.name}"]
+    first, count = captured.first_packets(condition, wanted.limit)
+    shown = with_frames(first, captured.frames())
+    text = [f"{units.show_count(count)} packet{'' if count == 1 else 's'} at {captured.name}"]
     text += lines(shown, captured.names, width=terminal()[0])
-    if len(shown) < len(rows):
-        text.append(f"{units.show_count(len(rows) - len(shown))} more: `--limit {len(rows)}` shows them")
+    if len(shown) < count:
+        text.append(f"{units.show_count(count - len(shown))} more: `--limit {count}` shows them")
     if shown:
         text.append(f"Take one apart: `{command} --packet {shown[0]['index']}`")
-    return rows, "\n".join(text)
-
-
-def _rows(captured: Captured, condition: pl.Expr) -> pl.DataFrame:
-    return pl.concat(list(captured.packets(condition)))
+    return shown, "\n".join(text)
 
 
 def _raw_packet(captured: Captured, number: int) -> RawPacket | None:

@@ -75,6 +75,10 @@ def at_vantage(folder: Path, host: str | None) -> Captured:
     def packets(condition: pl.Expr) -> Iterator[pl.DataFrame]:
         yield pl.scan_parquet(folder / "tables" / "packets.parquet").filter(ours & condition).collect()
 
+    def first_packets(condition: pl.Expr, most: int) -> tuple[pl.DataFrame, int]:
+        chosen = pl.scan_parquet(folder / "tables" / "packets.parquet").filter(ours & condition)
+        return chosen.head(most).collect(), int(chosen.select(pl.len()).collect().item())
+
     def frames() -> pl.DataFrame | None:
         path = folder / "tables" / "frames.parquet"
         return pl.scan_parquet(path).filter(ours).drop("host").collect() if path.exists() else None
@@ -85,6 +89,7 @@ def at_vantage(folder: Path, host: str | None) -> Captured:
         file=folder / "captures" / f"{host}.pcapng",
         connections=connections,
         packets=packets,
+        first_packets=first_packets,
         ends=run.endpoints,
         frames=frames,
         names=run.names,

@@ -148,6 +148,18 @@ def test_one_connection_is_drawn_and_its_picture_and_packets_written(tmp_path: P
     assert as_json(file, "--connection", 1)["connection"] == row
 
 
+def test_packets_are_listed_as_many_as_wanted_and_one_is_taken_apart() -> None:
+    file = input_of(next(case for case in CASES if case.name == "arp"))
+    listed = lab_analyze(file, "--packets", "--limit", 2).stdout.splitlines()
+    assert (listed[0], len(listed)) == (f"7 packets at {file}", 6)
+    assert listed[4] == "5 more: `--limit 7` shows them"
+    assert [row["index"] for row in as_json(file, "--packets", "--limit", 2)] == [0, 1]
+    assert "14 + 28 + 18 = 60 bytes" in lab_analyze(file, "--packet", 1).stdout
+    assert as_json(file, "--packet", 1)["layers"][1]["name"] == "ARP"
+    result = lab_analyze(file, file, "--packet", 1, exit_code=EXIT_INVALID)
+    assert "look into one file, got 2" in str(result.exception)
+
+
 def test_a_condition_chooses_connections(tmp_path: Path) -> None:
     file = input_of(next(case for case in CASES if case.name == "pcapng-drops"))
     rows = as_json(file, "--where", "handshake_reason = 'refused'")["connections"]
@@ -165,6 +177,9 @@ def test_a_condition_chooses_connections(tmp_path: Path) -> None:
         (["--connection", 99], "no connection 99"),
         (["--svg", "x.svg"], "--connection N"),
         (["--scapy"], "--where SQL"),
+        (["--packet", 99], "no packet 99"),
+        (["--packet", 0, "--packets"], "no other choice stands beside it"),
+        (["--packets", "--where", "nonsense = 1"], "nonsense"),
     ],
 )
 def test_a_wrong_wish_exits_2_and_says_why(options: list[object], says: str) -> None:
