@@ -41,6 +41,7 @@ ALLOWED = {
     "analysis": set(),
     "verdict": {"analysis"},
     "report": {"analysis", "verdict"},
+    "layers": {"analysis", "report"},
     "results": {"analysis", "verdict", "report"},
 }
 """What each part may import beyond itself and the leaves; only the command and its helpers see both halves."""

@@ -42,7 +42,7 @@ def plan(loaded: Loaded, facts: Facts, *, salt: int = 0) -> Topology:
     networks = _networks(scenario, facts, salt)
     hosts = _hosts(scenario, networks)
     programs = (
-        *_keepers(scenario),
+        *_keepers(scenario, hosts),
         *_captures(scenario, hosts),
         *_servers(scenario, facts, arithmetic),
         *_fleets(scenario, facts, hosts, arithmetic),
@@ -124,16 +124,19 @@ def _captured_groups(scenario: Scenario) -> set[str]:
     return {name for name, group in names.items() for c in scenario.capture if c.host in (name, group)}
 
 
-def _keepers(scenario: Scenario) -> Iterator[Program]:
+def _keepers(scenario: Scenario, hosts: dict[str, Host]) -> Iterator[Program]:
     captured = _captured_groups(scenario)
     for name, group in host_names(scenario).items():
         offloads = scenario.hosts[group].offloads or ("off" if name in captured else "on")
         memory = ("--memory",) if scenario.server is not None and name == scenario.server.host else ()
+        # Docker plugs a host's later interfaces in while its keeper starts.
+        several = hosts[name].interfaces if len(hosts[name].interfaces) > 1 else ()
+        awaited = [argument for interface in several for argument in ("--interface", interface.name)]
         yield Program(
             host=name,
             role="host",
             module="lab.inside.host",
-            arguments=(*memory, "--isolated", "--name", name, "--offloads", offloads),
+            arguments=(*memory, *awaited, "--isolated", "--name", name, "--offloads", offloads),
             capabilities=("NET_ADMIN",),
         )
 

@@ -77,6 +77,8 @@ def test_a_switch_is_a_program_of_its_own_with_all_interfaces_of_its_host(tmp_pa
         "  - {at: bridge, do: unplug, network: left}\n"
     )
     topology = plan(load(file), FACTS)
+    (keeper,) = [program for program in topology.programs if program.name == "bridge/host"]
+    assert [n for n in ("eth0", "eth1") if n in keeper.arguments] == ["eth0", "eth1"], "it waits for both"
     switch = planned(topology, "bridge/switch")
     assert switch["interfaces"] == {"right": "eth0", "left": "eth1"}
     assert [(step["do"], step["turn"]) for step in switch["steps"]] == [("switch", 0), ("unplug", 2)]
