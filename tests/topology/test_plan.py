@@ -107,6 +107,12 @@ def test_only_captured_hosts_lose_their_offloads(tmp_path: Path) -> None:
     assert keepers["client-1"][-1] == "on"
 
 
+def test_no_host_has_a_way_out_of_the_lab(tmp_path: Path) -> None:
+    keepers = plan(scenario(tmp_path), FACTS).of_role("host")
+    assert len(keepers) == 5
+    assert all("--isolated" in keeper.arguments for keeper in keepers)
+
+
 def test_a_topology_survives_json(tmp_path: Path) -> None:
     topology = plan(scenario(tmp_path), FACTS)
     assert Topology.from_json(json.loads(json.dumps(topology.to_json()))) == topology
