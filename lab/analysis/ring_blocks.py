@@ -215,7 +215,15 @@ def convert(raw: Any, words: Any, blocks: Any, ends: Any, snaplens: Any, cursor:
         if padded != data:
             out_words[at + 6 + (padded >> 2)] = 0
         target = made + 28
-        if tag_bytes == 0:
+        if tag_bytes == 0 and source & 3 == 2 and source + padded + 2 <= len(raw):
+            # The kernel aligns what follows the 14 bytes of an Ethernet header, so a packet begins in the middle of a
+            # word: nearly always. Two words make one, and a packet takes half the time that its bytes would.
+            first, into = source >> 2, target >> 2
+            for k in range(padded >> 2):
+                out_words[into + k] = (words[first + k] >> np.uint32(16)) | (words[first + k + 1] << np.uint32(16))
+            for k in range(data, padded):
+                out[target + k] = 0
+        elif tag_bytes == 0:
             for k in range(data):
                 out[target + k] = raw[source + k]
         else:
