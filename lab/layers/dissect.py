@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import scapy.all  # noqa: F401 - loads every layer before the first packet is dissected
+from lab.layers import scapy_layers  # isort: skip # noqa: F401 - before anything of scapy
 from scapy.config import conf
 from scapy.data import DLT_EN10MB
 from scapy.error import Scapy_Exception
