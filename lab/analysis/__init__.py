@@ -32,8 +32,12 @@ __all__ = ["Analysis", "analyze", "write_parquet", "write_vantages"]
 
 KEPT_PACKETS = 1_200_000
 """Packets whose columns are kept in memory (about 110 MiB); a longer capture is read again for its packets table."""
+LARGEST_IN_MEMORY_AGAIN = 8 << 20
+"""Bytes of one array of the state that a second pass over a capture keeps in memory."""
 ROWS_AT_ONCE = 1 << 15
 PACKET_ROWS_AT_ONCE = 1 << 16
+PACKET_ROWS_AGAIN = 1 << 15
+"""The same in a second pass, where memory counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +156,17 @@ class Analysis:
         import polars as pl
 
         from lab.analysis import tables
+        from lab.analysis.spill import Spill
         from lab.analysis.survey import survey
 
         chunks: Iterator[Records]
-        chunks = survey(self.paths, self.originators)[1] if self._kept is None else iter(self._kept)
+        # A second pass leaves memory to the tables: it is known to be a long one.
+        again = Spill(LARGEST_IN_MEMORY_AGAIN)
+        chunks = (
+            survey(self.paths, self.originators, spill=again, chunk_packets=PACKET_ROWS_AGAIN)[1]
+            if self._kept is None
+            else iter(self._kept)
+        )
         index = 0
         for chunk in chunks:
             for first in range(0, chunk.size, PACKET_ROWS_AT_ONCE):
@@ -170,7 +181,14 @@ class Analysis:
         """The rows of one chunk, whose first packet has this index."""
         from lab.analysis import rows
 
-        return rows.packet_rows(self._survey.state, chunk, index, self._later_spurious, self._addresses)
+        return rows.packet_rows(self._survey.state, self._ends, chunk, index, self._later_spurious, self._addresses)
+
+    @cached_property
+    def _ends(self) -> Records:
+        """What rows of packets need of all connections."""
+        from lab.analysis import rows
+
+        return rows.packet_ends(self._survey.state, self._survey.spill.forget)
 
     @cached_property
     def _addresses(self) -> pl.Series:

@@ -110,8 +110,9 @@ class CaptureReader:
         self._table = np.zeros(0, records.INTERFACE)
         self._first = 0
         self._big_endian = False
-        self._spare = deque(np.empty(BUFFER_BYTES, np.uint8) for _ in range(BUFFERS - 1))
-        self._buffer = np.empty(BUFFER_BYTES, np.uint8)
+        # In one piece of memory, which the system can map by huge pages.
+        self._buffer, *spare = np.empty((BUFFERS, BUFFER_BYTES), np.uint8)
+        self._spare = deque(spare)
         self._start = self._stop = 0
         self._passed = 0
         """Bytes of the file that have left the buffer: what makes an offset in the buffer one in the file."""
@@ -145,8 +146,8 @@ class CaptureReader:
                 "plain or compressed by gzip or zstd",
                 offset=0,
             )
-        frames = records.empty_frames(BATCH_PACKETS)
-        ring = [frames]  # of as many as there are buffers, once there are as many batches
+        ring = records.frames_ring(BUFFERS, BATCH_PACKETS)
+        frames = ring[0]
         count = turn = 0
         while True:
             if magic in PCAP_MAGICS:
@@ -166,8 +167,6 @@ class CaptureReader:
             if count:
                 yield Batch(buffer=self._buffer, frames=frames, count=count)
                 count, turn = 0, (turn + 1) % BUFFERS
-                if turn == len(ring):
-                    ring.append(records.empty_frames(BATCH_PACKETS))
                 frames = ring[turn]
             if why == records.FULL:
                 continue

@@ -65,14 +65,14 @@ def _the_rest() -> None:
     """Call the kernels that find packets (in a ring's blocks, in a file), take them apart, and write rows."""
     import numpy as np
 
-    from lab.analysis import columns, endpoints, judgements, packets, records, ring_blocks
+    from lab.analysis import columns, endpoints, judgements, packet_columns, packets, records, ring_blocks
     from lab.analysis.endpoints import with_slots
     from lab.analysis.packet_records import PACKET, WORK
     from lab.analysis.state import HISTORY_TEXT, empty_state, with_room
 
     state = with_slots(with_room(empty_state(), 1), 1)
     endpoints.address_row(state, np.uint64(0), np.uint64(0), np.uint8(4))
-    nothing, frames = np.empty(0, np.uint8), records.empty_frames(0)
+    nothing, frames = np.empty(0, np.uint8), records.frames_ring(1, 0)[0]
     interfaces = np.zeros(1, records.INTERFACE)
     no_packets = np.zeros(0, PACKET)
     out, sides = columns.connection_columns(0)
@@ -83,7 +83,9 @@ def _the_rest() -> None:
     )
     judgements.judge_connections(state, 0, 0, np.zeros(1, np.bool_), out, sides)
     judgements.write_histories(state, 0, 0, np.zeros(2, np.uint32), texts, lengths, text, out.u32[columns.HISTORY])
-    judgements.finish_packets(state, no_packets, columns.packet_columns(0))
+    ends = np.zeros(0, packet_columns.END)
+    packet_columns.sum_up(state, 0, 0, ends)
+    packet_columns.finish_packets(state, ends, no_packets, columns.packet_columns(0))
     packets.dissect(nothing, frames, 0, interfaces, no_packets, 0, np.zeros(0, WORK))
     records.pcap_records(nothing, 0, 0, False, 1, 0, frames, 0)
     records.pcapng_records(nothing, 0, 0, False, interfaces, 0, frames, 0)

@@ -14,19 +14,20 @@ import numpy as np
 
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
-from lab.analysis.endpoints import resolve
+from lab.analysis.endpoints import recent_place, resolve
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
 from lab.analysis.packet_records import mixed
 from lab.analysis.segment import Segment, no_sacks, read_sacks, read_syn_options
 from lab.analysis.sequence import advanced, distance, within
-from lab.analysis.state import CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN, RECENT_PACKETS
+from lab.analysis.state import CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN
 from lab.analysis.streams import count_class, note_acknowledgement, note_size
 from lab.analysis.teardown import note_ack_of_fin, note_fin, note_reset
 from lab.analysis.words import (
     ACK,
     CAPTURE_DUPLICATE,
     FIN,
+    FRAGMENT,
     NONE,
     OUT_OF_WINDOW,
     RST,
@@ -34,7 +35,7 @@ from lab.analysis.words import (
     TCP,
 )
 
-AT_ONCE = 256
+AT_ONCE = 64
 """Packets whose pairs are looked up before they are followed: their records stay in the nearest cache."""
 DUPLICATE_WITHIN_NS = 1_000_000
 REORDERED_WITHIN = 1 << 16
@@ -48,12 +49,12 @@ def follow(buffer, packets, first, index, count, works, state):
     """Follow `count` packets from `packets[first]`; `index` is the packet index of the first one."""
     for start in range(0, count, AT_ONCE):
         stop = min(count, start + AT_ONCE)
-        resolve(buffer, packets, first, works, start, stop, state)
+        resolve(packets, first, works, start, stop, state)
         for i in range(start, stop):
             packet, work = packets[first + i], works[i]
             if packet.ip_version == 0:
                 continue
-            if work.fragment_id >= 0:
+            if packet.marks & FRAGMENT:
                 follow_fragment(state, packet, work)
             if packet.pair >= 0 and not is_capture_duplicate(state, packet, work):
                 follow_packet(buffer, state, packet, work, index + i)
@@ -62,7 +63,7 @@ def follow(buffer, packets, first, index, count, works, state):
 @inlined
 def follow_packet(buffer, state, packet, work, index):
     """Take one packet, its pair being known, to its connection or flow."""
-    at, stop = work.transport, work.transport_end
+    at, stop = np.int64(work.transport), np.int64(work.transport_end)
     if is_icmp_error(packet) and follow_icmp_error(buffer, state, packet, index, at, stop, work.vantage):
         return
     if packet.protocol != TCP:
@@ -89,8 +90,7 @@ def is_capture_duplicate(state, packet, work):
     digest = work.digest
     if digest == 0:
         return False
-    digest = mixed(digest, np.uint64(packet.pair) * np.uint64(2) + np.uint64(packet.source_is_low))
-    recent = state.recent[np.int64(digest & np.uint64(RECENT_PACKETS - 1))]
+    recent = state.recent[recent_place(work)]
     t_ns = packet.t_ns
     if recent.digest == digest and abs(t_ns - recent.t_ns) <= DUPLICATE_WITHIN_NS:
         live = state.pairs[packet.pair].live
@@ -118,7 +118,7 @@ def follow_fragment(state, packet, work):
     key = mixed(key, np.uint64(work.fragment_id) << np.uint64(8) | np.uint64(packet.protocol))
     key = mixed(key, np.uint64(work.vantage))
     known = state.datagrams[np.int64(key & np.uint64(DATAGRAMS - 1))]
-    offset = work.fragment_offset
+    offset = np.int64(work.fragment_offset)
     if offset == 0:
         if packet.pair >= 0:
             known.key = key
@@ -130,7 +130,7 @@ def follow_fragment(state, packet, work):
             known.destination_port = packet.destination_port
             known.pair = packet.pair
             known.source_is_low = packet.source_is_low
-            known.header = work.transport_length - np.int64(packet.payload)
+            known.header = np.int64(work.transport_length) - np.int64(packet.payload)
         return
     if known.key != key:
         return

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.analysis.compiled import inlined
-from lab.analysis.endpoints import FIND_ONLY, find_pair
+from lab.analysis.endpoints import FIND_ONLY, Endpoint, find_pair, is_lower, ordered, pair_hash
 from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.state import FLOWS
 from lab.analysis.words import ICMP, ICMP6, ICMP_ERROR_PACKET, TCP, UDP
@@ -86,19 +86,11 @@ def follow_icmp_error(buffer, state, packet, index, at, stop, vantage):
         ports = quoted + 40
     if protocol not in (TCP, UDP) or ports + 4 > stop:
         return False
-    pair, _ = find_pair(
-        state,
-        source_high,
-        source_low,
-        big16(buffer, ports),
-        destination_high,
-        destination_low,
-        big16(buffer, ports + 2),
-        protocol,
-        packet.ip_version,
-        vantage,
-        FIND_ONLY,
-    )
+    source = Endpoint(source_high, source_low, big16(buffer, ports))
+    destination = Endpoint(destination_high, destination_low, big16(buffer, ports + 2))
+    low, high = ordered(source, destination, is_lower(source, destination))
+    hashed = pair_hash(low, high, protocol, packet.ip_version, vantage)
+    pair = find_pair(state, low, high, hashed, protocol, packet.ip_version, vantage, FIND_ONLY)
     if pair < 0 or state.pairs[pair].live < 0:
         return False
     live = state.pairs[pair].live

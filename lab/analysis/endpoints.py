@@ -6,12 +6,15 @@ half full.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.packet_records import big16, mixed
-from lab.analysis.state import ADDRESSES, PAIRS, State
-from lab.analysis.words import ICMP, ICMP6
+from lab.analysis.prefetch import prefetch
+from lab.analysis.state import ADDRESSES, CACHE_LINE, PAIRS, RECENT_PACKETS, State
+from lab.analysis.words import ICMP, ICMP6, TCP, UDP
 
 CREATE, FIND_ONLY = np.bool_(True), np.bool_(False)
 INDEX_BITS = np.uint64(0xFFFFFFFF)
@@ -21,21 +24,33 @@ ECHO_REPLY, ECHO, TIMESTAMP, TIMESTAMP_REPLY, MASK, MASK_REPLY = 0, 8, 13, 14, 1
 ECHO6, ECHO6_REPLY = 128, 129
 
 
+class Endpoint(NamedTuple):
+    """An address (two uint64; an IPv4 address is the low one alone) and a port."""
+
+    high: Any
+    low: Any
+    port: Any
+
+
 @inlined
-def pair_hash(low_high, low_low, high_high, high_low, ports, protocol_and_vantage):
+def pair_hash(low, high, protocol, ip_version, vantage):
     """One number for both endpoints, the protocol and the vantage."""
-    hashed = mixed(low_low ^ (low_high * np.uint64(0xFF51AFD7ED558CCD)), high_low)
-    return mixed(hashed ^ high_high, (np.uint64(ports) << np.uint64(32)) ^ np.uint64(protocol_and_vantage))
+    ports = np.int64(low.port) << 16 | np.int64(high.port)
+    tail = np.int64(protocol) << 40 | np.int64(ip_version) << 36 | np.int64(vantage)
+    lower = low.low ^ (low.high * np.uint64(0xFF51AFD7ED558CCD))
+    higher = high.low ^ (high.high * np.uint64(0xC4CEB9FE1A85EC53))
+    ends = lower * np.uint64(0xA0761D6478BD642F) ^ higher
+    return mixed(ends, (np.uint64(ports) << np.uint64(32)) ^ np.uint64(tail))
 
 
 @inlined
-def source_is_lower(source_high, source_low, source_port, destination_high, destination_low, destination_port):
+def is_lower(a, b):
     """The order of the two endpoints of a pair: by address, then by port."""
-    if source_high != destination_high:
-        return source_high < destination_high
-    if source_low != destination_low:
-        return source_low < destination_low
-    return source_port <= destination_port
+    if a.high != b.high:
+        return a.high < b.high
+    if a.low != b.low:
+        return a.low < b.low
+    return a.port <= b.port
 
 
 @kernel
@@ -60,18 +75,16 @@ def address_row(state, high, low, ip_version):
 
 
 @inlined
-def find_pair(state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_version, vantage, create):
-    """The row of the pair of endpoints a (source) and b; by `CREATE` a new one if it was never seen, otherwise -1.
+def ordered(source, destination, source_is_low):
+    """Both endpoints, the lower one first."""
+    if source_is_low:
+        return source, destination
+    return destination, source
 
-    Returns (row, whether a is the lower endpoint).
-    """
-    a_is_low = source_is_lower(high_a, low_a, port_a, high_b, low_b, port_b)
-    if not a_is_low:
-        high_a, high_b = high_b, high_a
-        low_a, low_b = low_b, low_a
-        port_a, port_b = port_b, port_a
-    tail = np.int64(protocol) << 40 | np.int64(ip_version) << 36 | np.int64(vantage)
-    hashed = pair_hash(high_a, low_a, high_b, low_b, np.int64(port_a) << 16 | np.int64(port_b), tail)
+
+@inlined
+def find_pair(state, low, high, hashed, protocol, ip_version, vantage, create):
+    """The row of the pair of these endpoints; by `CREATE` a new one if it was never seen, otherwise -1."""
     mask = state.slots.size - 1
     upper = hashed & ~INDEX_BITS
     place = np.int64(hashed & np.uint64(mask))
@@ -79,77 +92,119 @@ def find_pair(state, high_a, low_a, port_a, high_b, low_b, port_b, protocol, ip_
         slot = state.slots[place]
         if slot & ~INDEX_BITS == upper:
             row = np.int64(slot & INDEX_BITS) - 1
-            pair = state.pairs[row]
-            if (
-                pair.low_low == low_a
-                and pair.high_low == low_b
-                and pair.low_port == port_a
-                and pair.high_port == port_b
-                and pair.low_high == high_a
-                and pair.high_high == high_b
-                and pair.vantage == vantage
-                and pair.protocol == protocol
-                and pair.ip_version == ip_version
-            ):
-                return row, a_is_low
+            if is_pair(state.pairs[row], low, high, protocol, ip_version, vantage):
+                return row
         place = (place + 1) & mask
     if not create:
-        return np.int64(-1), a_is_low
+        return np.int64(-1)
     row = state.counts[PAIRS]
     state.counts[PAIRS] = row + 1
     state.slots[place] = upper | np.uint64(row + 1)
     pair = state.pairs[row]
-    pair.low_high = high_a
-    pair.low_low = low_a
-    pair.high_high = high_b
-    pair.high_low = low_b
-    pair.low_port = port_a
-    pair.high_port = port_b
+    pair.low_high = low.high
+    pair.low_low = low.low
+    pair.high_high = high.high
+    pair.high_low = high.low
+    pair.low_port = low.port
+    pair.high_port = high.port
     pair.protocol = protocol
     pair.ip_version = ip_version
     pair.vantage = vantage
     pair.hash = hashed
     pair.live = -1
-    pair.low_address = address_row(state, high_a, low_a, ip_version)
-    pair.high_address = address_row(state, high_b, low_b, ip_version)
-    return row, a_is_low
+    pair.low_address = address_row(state, low.high, low.low, ip_version)
+    pair.high_address = address_row(state, high.high, high.low, ip_version)
+    return row
 
 
 @inlined
-def resolve(buffer, packets, first, works, start, stop, state):
-    """Find the pairs of a few packets ahead of the loop that follows connections: memory answers in parallel.
+def is_pair(pair, low, high, protocol, ip_version, vantage):
+    """Whether a row of `pairs` is that of these endpoints."""
+    return (
+        pair.low_low == low.low
+        and pair.high_low == high.low
+        and pair.low_port == low.port
+        and pair.high_port == high.port
+        and pair.low_high == low.high
+        and pair.high_high == high.high
+        and pair.vantage == vantage
+        and pair.protocol == protocol
+        and pair.ip_version == ip_version
+    )
 
-    They are `works[start:stop]` and the packets beside them, from `packets[first + start]`.
+
+@inlined
+def note_endpoints(buffer, packet, work):
+    """Order and hash the endpoints of an IP packet just taken apart: all about them that needs no memory of others.
 
     A later fragment has no ports; `follow` gives it the pair of its first fragment.
     """
+    protocol = packet.protocol
+    source_port, destination_port = np.int64(packet.source_port), np.int64(packet.destination_port)
+    if protocol in (ICMP, ICMP6):
+        source_port = conversation_port(buffer, np.int64(work.transport), source_port)
+        destination_port = source_port
+    ports_missing = work.transport < 0 and protocol in (TCP, UDP)
+    work.has_pair = not work.fragment_offset and not ports_missing
+    work.source_port = source_port
+    work.destination_port = destination_port
+    source, destination = source_of(work), destination_of(work)
+    packet.source_is_low = is_lower(source, destination)
+    low, high = ordered(source, destination, packet.source_is_low)
+    work.hash = pair_hash(low, high, protocol, packet.ip_version, work.vantage)
+    if work.digest:  # equal bytes between other endpoints, or the other way, are no copy
+        work.digest ^= work.hash + np.uint64(packet.source_is_low)
+
+
+@inlined
+def source_of(work):
+    """The sender of a packet."""
+    return Endpoint(work.source_high, work.source_low, work.source_port)
+
+
+@inlined
+def destination_of(work):
+    """The receiver of a packet."""
+    return Endpoint(work.destination_high, work.destination_low, work.destination_port)
+
+
+@inlined
+def resolve(packets, first, works, start, stop, state):
+    """Find the pairs of a few packets ahead of the loop that follows connections.
+
+    They are `works[start:stop]` and the packets beside them, from `packets[first + start]`. What one packet needs lies
+    behind three steps (its place in the hash table, its pair, its connection with both sides), each of which may have
+    to come from far: each step is taken for all of them while memory fetches the next.
+    """
+    mask = np.uint64(state.slots.size - 1)
+    for i in range(start, stop):
+        prefetch(state.slots, np.int64(works[i].hash & mask), 0)
+    for i in range(start, stop):
+        work = works[i]
+        work.slot = state.slots[np.int64(work.hash & mask)]
+        prefetch(state.pairs, np.int64(work.slot & INDEX_BITS) - 1, 0)
+        prefetch(state.recent, recent_place(work), 0)
     for i in range(start, stop):
         packet, work = packets[first + i], works[i]
-        ip_version = packet.ip_version
-        if ip_version == 0 or work.fragment_offset:
+        if not work.has_pair:
             continue
-        protocol = np.int64(packet.protocol)
-        port_a, port_b = np.int64(packet.source_port), np.int64(packet.destination_port)
-        if protocol in (ICMP, ICMP6):
-            port_a = conversation_port(buffer, work.transport, port_a)
-            port_b = port_a
-        elif work.transport < 0 and protocol in (6, 17):
-            continue  # ports unknown
-        pair, is_low = find_pair(
-            state,
-            work.source_high,
-            work.source_low,
-            port_a,
-            work.destination_high,
-            work.destination_low,
-            port_b,
-            protocol,
-            ip_version,
-            work.vantage,
-            CREATE,
-        )
-        packet.pair = pair
-        packet.source_is_low = is_low
+        protocol, ip_version, vantage = packet.protocol, packet.ip_version, work.vantage
+        low, high = ordered(source_of(work), destination_of(work), packet.source_is_low)
+        row = np.int64(work.slot & INDEX_BITS) - 1
+        if row < 0 or not is_pair(state.pairs[row], low, high, protocol, ip_version, vantage):
+            row = find_pair(state, low, high, work.hash, protocol, ip_version, vantage, CREATE)
+        packet.pair = row
+        live = np.int64(state.pairs[row].live)
+        prefetch(state.connections, live, 0)
+        for line in range(0, 4 * CACHE_LINE, CACHE_LINE):
+            prefetch(state.sides, 2 * live, line)
+            prefetch(state.sides, 2 * live + 1, line)
+
+
+@inlined
+def recent_place(work):
+    """Where in `state.recent` a copy of the packet would be found."""
+    return np.int64(work.digest & np.uint64(RECENT_PACKETS - 1))
 
 
 @inlined
@@ -190,7 +245,7 @@ def with_slots(state: State, packets: int) -> State:
     """The same state with hash tables that stay at most half full while `packets` more packets come."""
     pairs, addresses = int(state.counts[PAIRS]), int(state.counts[ADDRESSES])
     if 2 * (pairs + packets) > state.slots.size:
-        slots = np.zeros(1 << (4 * (pairs + packets) - 1).bit_length(), np.uint64)
+        slots = np.zeros(1 << (2 * (pairs + packets) - 1).bit_length(), np.uint64)
         fill_slots(slots, state.pairs, pairs)
         state = state._replace(slots=slots)
     if 2 * (addresses + 2 * packets) > state.address_slots.size:

@@ -1,7 +1,6 @@
 """From what was remembered of each connection to its row: the judgements, and the counts of both sides.
 
-Runs once, when all packets are through (drop counters stand at a capture's end, and decide what may be claimed). The
-second loop gives each packet what only its connection's end could tell: direction, relative numbers, scaled window.
+Runs once, when all packets are through (drop counters stand at a capture's end, and decide what may be claimed).
 """
 
 from __future__ import annotations
@@ -9,56 +8,33 @@ from __future__ import annotations
 import numpy as np
 
 from lab.analysis.columns import (
-    ACK_NUMBER,
     ACK_RTT_NS,
     CAPTURE,
     CAPTURE_DUPLICATES,
-    CAPTURED,
     CLOSER,
     CONN_STATE,
-    CONNECTION,
-    DESTINATION_ADDRESS,
-    DESTINATION_PORT,
-    DIRECTION,
     DURATION_NS,
     EVIDENCE_LOST,
     FAST_OPEN_OPTION,
     FIRST_PACKET,
-    FLAGS,
-    FLOW,
     HANDSHAKE,
-    HAS_RELATIVE_ACK,
-    HAS_RELATIVE_SEQ,
     ICMP_CODE,
     ICMP_ERRORS,
     ICMP_TYPE,
-    INTERFACE,
-    IP_ID,
     IP_VERSION,
     LAST_PACKET,
-    MARKS,
-    NO_ROW,
     NOT_KNOWN,
     ORIG_ADDRESS,
     ORIG_PORT,
-    ORIGINAL,
-    PAYLOAD,
     PREVIOUS,
-    PROTOCOL,
     REASON,
-    RELATIVE_ACK,
-    RELATIVE_SEQ,
     REORDERED,
     RESET,
     RESET_BY,
     RESET_NS,
     RESP_ADDRESS,
     RESP_PORT,
-    RETRANSMISSION_KIND,
     SACK,
-    SACK_BLOCKS,
-    SEGMENT_CLASS,
-    SEQ,
     SIDE_BYTES,
     SIDE_DUPLICATE_ACKS,
     SIDE_FAST,
@@ -86,32 +62,21 @@ from lab.analysis.columns import (
     SIDE_TIMESTAMPS,
     SIDE_WSCALE,
     SIDE_ZERO_WINDOWS,
-    SOURCE_ADDRESS,
-    SOURCE_PORT,
     START_NS,
     SYN_ACK_RTT_NS,
     SYN_ACKS,
     SYNS,
-    T_NS,
     TEARDOWN,
     TIME_WAIT,
-    TIMESTAMP_ECHO,
-    TIMESTAMP_VALUE,
     TIMESTAMPS,
-    TTL,
     VARIANT,
-    VERSION,
-    VLAN,
-    WINDOW,
     WINDOW_SCALING,
 )  # fmt: skip
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.handshake import judge_handshake
 from lab.analysis.history import FROM_HIGH, judge_conn_state
-from lab.analysis.sequence import advanced
 from lab.analysis.streams import missing_bytes
 from lab.analysis.teardown import judge_teardown
-from lab.analysis.words import ACK, SYN, TCP
 
 CASE_BIT = 0x20
 LETTER_BYTES = np.frombuffer(b"shadfrtgwqi", np.uint8)
@@ -248,73 +213,3 @@ def write_histories(state, first, count, slots, texts, lengths, text, out):
                 break
             place = (place + 1) & mask
     return distinct
-
-
-@inlined
-def relative(number, side):
-    """A sequence number counted from the side's ISN (SYN = 0); or from the first number seen (= 1) where no SYN was."""
-    return advanced(number, -np.int64(side.isn)) if side.has_isn else advanced(number, 1 - np.int64(side.base))
-
-
-@kernel
-def finish_packets(state, packets, out):
-    """Write packets as columns, with what their conversations know by now."""
-    unsigned, short, code = out.u32, out.u16, out.u8
-    for i in range(packets.size):
-        packet = packets[i]
-        out.i64[T_NS, i] = packet.t_ns
-        unsigned[CAPTURED, i] = packet.captured
-        unsigned[ORIGINAL, i] = packet.original
-        unsigned[SEQ, i] = packet.seq
-        unsigned[ACK_NUMBER, i] = packet.ack
-        unsigned[TIMESTAMP_VALUE, i] = packet.timestamp_value
-        unsigned[TIMESTAMP_ECHO, i] = packet.timestamp_echo
-        unsigned[PAYLOAD, i] = packet.payload
-        short[INTERFACE, i] = packet.capture
-        short[VLAN, i] = packet.vlan
-        short[IP_ID, i] = packet.ip_id
-        short[SOURCE_PORT, i] = packet.source_port
-        short[DESTINATION_PORT, i] = packet.destination_port
-        short[FLAGS, i] = packet.flags
-        short[MARKS, i] = packet.marks
-        code[VERSION, i] = packet.ip_version
-        code[PROTOCOL, i] = packet.protocol
-        code[TTL, i] = packet.ttl
-        code[SACK_BLOCKS, i] = packet.sack_blocks
-        code[SEGMENT_CLASS, i] = packet.segment_class
-        code[RETRANSMISSION_KIND, i] = packet.retransmission_kind
-        conversation = np.int64(packet.conversation)
-        pair_row = np.int64(packet.pair)
-        unsigned[CONNECTION, i] = conversation if conversation >= 0 else NO_ROW
-        unsigned[FLOW, i] = -2 - conversation if conversation <= -2 else NO_ROW
-
-        source, destination = np.int64(NO_ROW), np.int64(NO_ROW)
-        direction = 0
-        relative_seq, relative_ack = np.int64(-1), np.int64(-1)
-        window = np.int64(packet.window)
-        if pair_row >= 0:
-            pair = state.pairs[pair_row]
-            from_high = 1 - np.int64(packet.source_is_low)
-            source, destination = np.int64(pair.low_address), np.int64(pair.high_address)
-            if from_high:
-                source, destination = destination, source
-            if conversation >= 0 and packet.protocol == TCP:
-                connection = state.connections[conversation]
-                direction = 1 if connection.orig == from_high else 2
-                me, peer = state.sides[2 * conversation + from_high], state.sides[2 * conversation + 1 - from_high]
-                if me.seen:
-                    relative_seq = relative(packet.seq, me)
-                if peer.seen and packet.flags & ACK:
-                    relative_ack = relative(packet.ack, peer)
-                if me.window_scale > 0 and peer.window_scale >= 0 and not packet.flags & SYN:
-                    window <<= np.int64(me.window_scale)
-            elif conversation <= -2 and state.flows[-2 - conversation].pair == pair_row:
-                direction = 1 if state.flows[-2 - conversation].orig == from_high else 2
-        unsigned[SOURCE_ADDRESS, i] = source
-        unsigned[DESTINATION_ADDRESS, i] = destination
-        unsigned[RELATIVE_SEQ, i] = relative_seq
-        unsigned[RELATIVE_ACK, i] = relative_ack
-        unsigned[WINDOW, i] = window
-        code[DIRECTION, i] = direction
-        code[HAS_RELATIVE_SEQ, i] = relative_seq >= 0
-        code[HAS_RELATIVE_ACK, i] = relative_ack >= 0

@@ -51,24 +51,31 @@ WORK = np.dtype(
         ("source_low", np.uint64),
         ("destination_high", np.uint64),
         ("destination_low", np.uint64),
+        ("hash", np.uint64),
+        ("slot", np.uint64),
         ("digest", np.uint64),
-        ("transport", np.int64),
-        ("transport_end", np.int64),
-        ("transport_length", np.int64),
-        ("fragment_id", np.int64),
+        ("transport", np.int32),
+        ("transport_end", np.int32),
+        ("transport_length", np.uint32),
+        ("fragment_id", np.uint32),
         ("fragment_offset", np.int32),
         ("vantage", np.uint32),
+        ("source_port", np.uint16),
+        ("destination_port", np.uint16),
         ("more_fragments", np.uint8),
+        ("has_pair", np.uint8),
     ],
     align=True,
 )
 """What the loops after `packets.dissect` need of each packet of a batch while its bytes are still at hand.
 
-- addresses as two uint64; an IPv4 address is the low one alone;
+- addresses as two uint64; an IPv4 address is the low one alone; ports as `endpoints` tells exchanges apart by them;
+- `has_pair`: addresses and ports are at hand; `hash` is that of both endpoints; `slot`: what the hash table holds at
+  the first place where the pair may stand;
 - `digest`: a number that equal packets share; 0 where the IP identification is zero or missing;
 - `transport`: where the TCP, UDP or ICMP header starts in the buffer, -1 where it is not at hand (a later fragment, a
   cut packet); `transport_end`: end of the packet's captured bytes; `transport_length`: bytes above IP, on the wire;
-- `fragment_id`: identification shared by the fragments of one datagram, -1 where the packet is whole;
+- `fragment_id`: identification shared by the fragments of one datagram, where the packet is marked a fragment;
   `fragment_offset`: 0 for a whole packet or a first fragment; `more_fragments`: later fragments of the datagram
   follow;
 - `vantage`: the capture and, in a cooked capture of all interfaces, the interface's number: one vantage each.
@@ -92,7 +99,24 @@ def big32(buffer, at):
 @inlined
 def big64(buffer, at):
     """The 64-bit number in network byte order at `at`."""
-    return np.uint64(big32(buffer, at)) << np.uint64(32) | np.uint64(big32(buffer, at + 4))
+    # Not as two of 32 bits: only this form becomes one load.
+    p = np.uint64(at)
+    return (
+        byte_at(buffer, p) << np.uint64(56)
+        | byte_at(buffer, p + np.uint64(1)) << np.uint64(48)
+        | byte_at(buffer, p + np.uint64(2)) << np.uint64(40)
+        | byte_at(buffer, p + np.uint64(3)) << np.uint64(32)
+        | byte_at(buffer, p + np.uint64(4)) << np.uint64(24)
+        | byte_at(buffer, p + np.uint64(5)) << np.uint64(16)
+        | byte_at(buffer, p + np.uint64(6)) << np.uint64(8)
+        | byte_at(buffer, p + np.uint64(7))
+    )
+
+
+@inlined
+def byte_at(buffer, place):
+    """One byte as uint64."""
+    return np.uint64(buffer[place])
 
 
 @inlined

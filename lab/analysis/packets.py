@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.analysis.compiled import inlined, kernel
+from lab.analysis.endpoints import note_endpoints
 from lab.analysis.packet_records import big16, big32, big64, mixed
 from lab.analysis.words import FRAGMENT, ICMP, ICMP6, MALFORMED, SNAPPED, TCP, UDP
 
@@ -64,12 +65,27 @@ def link_header(buffer, at, end, linktype):
     return at, 0, 0
 
 
+@inlined
+def begin(packet, work):
+    """Write what a packet is that nothing is known of."""
+    packet.seq = packet.ack = packet.payload = packet.timestamp_value = packet.timestamp_echo = 0
+    packet.pair = packet.conversation = -1
+    packet.source_port = packet.destination_port = packet.flags = packet.window = packet.ip_id = packet.marks = 0
+    packet.vlan = NO_VLAN
+    packet.ip_version = packet.protocol = packet.ttl = packet.sack_blocks = 0
+    packet.source_is_low = packet.segment_class = packet.retransmission_kind = 0
+    work.hash = work.digest = 0
+    work.transport = -1
+    work.fragment_offset = work.more_fragments = work.has_pair = 0
+
+
 @kernel
 def dissect(buffer, frames, count, interfaces, packets, first, works):
-    """Take `count` packets apart into `packets[first:]` (zeros until then) and `works[0:]`, in order."""
+    """Take `count` packets apart into `packets[first:]` and `works[0:]`, in order."""
     for i in range(count):
         packet = packets[first + i]
         work = works[i]
+        begin(packet, work)
         interface = interfaces[frames.interface[i]]
         at = frames.offset[i]
         captured = frames.captured[i]
@@ -79,17 +95,8 @@ def dissect(buffer, frames, count, interfaces, packets, first, works):
         packet.capture = interface.capture
         packet.captured = captured
         packet.original = original
-        packet.vlan = NO_VLAN
-        packet.pair = -1
-        packet.conversation = -1
         if original > captured:
             packet.marks = SNAPPED
-        work.transport = -1
-        work.fragment_offset = 0
-        work.more_fragments = 0
-        work.fragment_id = -1
-        work.digest = 0
-
         at, ethertype, interface_number = link_header(buffer, at, end, interface.linktype)
         work.vantage = (interface.capture << 16) ^ interface_number
         while ethertype in (ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD) and at + 4 <= end:
@@ -101,6 +108,8 @@ def dissect(buffer, frames, count, interfaces, packets, first, works):
             ipv4(buffer, at, end, wire_end, packet, work)
         elif ethertype == ETHERTYPE_IPV6:
             ipv6(buffer, at, end, wire_end, packet, work)
+        if packet.ip_version:
+            note_endpoints(buffer, packet, work)
 
 
 @inlined
@@ -148,9 +157,7 @@ def ipv4(buffer, at, end, wire_end, packet, work):
         work.more_fragments = place >> 13 & 1
     stop = min(end, at + total)
     if ip_id:
-        digest = (
-            (np.uint64(ip_id) << np.uint64(48)) ^ (np.uint64(total) << np.uint64(32)) ^ np.uint64(big32(buffer, at + 6))
-        )
+        digest = big64(buffer, at + 2)  # length, identification, fragment's place, time to live, protocol
         work.digest = bytes_mixed(buffer, at + header, stop, digest)
     transport(buffer, at + header, stop, total - header, packet, work)
 

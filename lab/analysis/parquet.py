@@ -12,7 +12,7 @@ from lab.analysis import tables
 
 HOST = "host"
 """The column of the vantage, where a table holds those of several."""
-ROWS_A_GROUP = 1 << 17
+ROWS_A_GROUP = 1 << 16
 """Rows held until they are written: what bounds memory."""
 Vantages = Iterable[tuple[str | None, Iterable[pl.DataFrame]]]
 """The parts of one table by the vantage they are from; none has a name where the table has no such column."""

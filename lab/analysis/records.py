@@ -40,9 +40,9 @@ class Frames(NamedTuple):
     """Row of `interfaces`."""
 
 
-def empty_frames(capacity: int) -> Frames:
-    """Make room for `capacity` packets."""
-    return Frames(*(np.empty(capacity, np.int64) for _ in Frames._fields))
+def frames_ring(turns: int, capacity: int) -> list[Frames]:
+    """Make room for `capacity` packets several times, in one piece of memory."""
+    return [Frames(*columns) for columns in np.empty((turns, len(Frames._fields), capacity), np.int64)]
 
 
 INTERFACE = np.dtype(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,16 @@ import numpy.typing as npt
 import polars as pl
 
 from lab.analysis import columns as at
-from lab.analysis import judgements, tables, words
+from lab.analysis import judgements, packet_columns, tables, words
+from lab.analysis import packet_columns as has
 from lab.analysis.columns import Columns
-from lab.analysis.packets import NO_VLAN
-from lab.analysis.state import ADDRESSES, FLOWS, HISTORY_TEXT, State
+from lab.analysis.state import ADDRESSES, CONNECTIONS, FLOWS, HISTORY_TEXT, State
 
 Array = npt.NDArray[np.generic]
 Mask = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
+ENDS_AT_ONCE = 1 << 15
+"""Connections whose records are read before they are forgotten: what bounds memory."""
 
 
 def _nothing(count: int, kind: Any) -> pl.Series:
@@ -46,24 +50,25 @@ def unless(values: Array, absent: int) -> pl.Series:
     return where(np.asarray(values != absent), values)
 
 
+@cache
+def words_of(names: tuple[str, ...]) -> pl.Series:
+    """The words themselves (without the empty one), in the order of their codes."""
+    return pl.Series([name for name in names if name], dtype=tables.enumeration(names))
+
+
 def coded(codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
     """Make a column of words from their codes; code 0 is null where the first word is empty."""
-    kind = tables.enumeration(names)
+    known_words = words_of(names)
     if names[0]:
-        return pl.Series(codes).cat.to(kind)
+        return known_words[pl.Series(codes)]
     if not codes.any():
-        return _nothing(codes.size, kind)
-    return where(codes > 0, codes - np.uint8(1)).cat.to(kind)
+        return _nothing(codes.size, known_words.dtype)
+    return known_words[where(codes > 0, codes - (codes > 0))]
 
 
 def flag(values: npt.NDArray[np.uint8]) -> pl.Series:
     """Make a column of booleans from 0 and 1."""
     return pl.Series(values.view(np.bool_))
-
-
-def texts_of(rows: npt.NDArray[np.uint32], texts: pl.Series) -> pl.Series:
-    """Make a column of texts by their rows; null where there is none."""
-    return texts.gather(unless(rows, at.NO_ROW))
 
 
 def address_texts(state: State) -> pl.Series:
@@ -99,15 +104,16 @@ def connection_rows(
     texts, lengths = np.empty((count, HISTORY_TEXT), np.uint8), np.empty(count, np.int64)
     text = np.empty(HISTORY_TEXT, np.uint8)
     distinct = judgements.write_histories(state, first, count, slots, texts, lengths, text, c.u32[at.HISTORY])
+    c = Columns(*(array[:, :count] for array in c))
     histories = pl.Series([texts[i, : lengths[i]].tobytes().decode() for i in range(distinct)], dtype=pl.String)
     unknown = int(at.NOT_KNOWN)
     columns = {
         "id": pl.Series(np.arange(first, first + count, dtype=np.uint32)),
         "capture": pl.Series(c.u16[at.CAPTURE]),
         "ip_version": pl.Series(c.u8[at.IP_VERSION]),
-        "orig_addr": texts_of(c.u32[at.ORIG_ADDRESS], addresses),
+        "orig_addr": addresses[pl.Series(c.u32[at.ORIG_ADDRESS])],
         "orig_port": pl.Series(c.u16[at.ORIG_PORT]),
-        "resp_addr": texts_of(c.u32[at.RESP_ADDRESS], addresses),
+        "resp_addr": addresses[pl.Series(c.u32[at.RESP_ADDRESS])],
         "resp_port": pl.Series(c.u16[at.RESP_PORT]),
         "start_ns": pl.Series(c.i64[at.START_NS]),
         "duration_ns": pl.Series(c.i64[at.DURATION_NS]),
@@ -121,7 +127,7 @@ def connection_rows(
         "reset_ns": unless(c.i64[at.RESET_NS], unknown),
         "active_closer": coded(c.u8[at.CLOSER], words.CLOSERS),
         "time_wait": coded(c.u8[at.TIME_WAIT], words.TIME_WAITS),
-        "history": texts_of(c.u32[at.HISTORY], histories),
+        "history": histories[pl.Series(c.u32[at.HISTORY])],
         "conn_state": coded(c.u8[at.CONN_STATE], words.CONN_STATES),
         "evidence_lost": flag(c.u8[at.EVIDENCE_LOST]),
         "syn_count": pl.Series(c.u32[at.SYNS]),
@@ -208,9 +214,9 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
         "capture": pl.Series((pairs["vantage"] >> 16).astype(np.uint16)),
         "ip_version": pl.Series(pairs["ip_version"].copy()),
         "protocol": pl.Series(np.ascontiguousarray(pairs["protocol"])),
-        "orig_addr": addresses.gather(pl.Series(of_orig("address"))),
+        "orig_addr": addresses[pl.Series(of_orig("address"))],
         "orig_port": where(udp, of_orig("port")),
-        "resp_addr": addresses.gather(pl.Series(of_resp("address"))),
+        "resp_addr": addresses[pl.Series(of_resp("address"))],
         "resp_port": where(udp, of_resp("port")),
         "icmp_id": where(icmp, pairs["low_port"].copy()),
         "icmp_type": where(informed, flows["icmp_type"].copy()),
@@ -231,61 +237,85 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
     return _shaped(columns, tables.FLOWS)
 
 
+def packet_ends(state: State, forget: Callable[[], None]) -> Records:
+    """Both ends of every connection, as rows of packets need them; `forget` is called now and then (`Spill.forget`)."""
+    count = int(state.counts[CONNECTIONS])
+    ends = np.empty(2 * count, packet_columns.END)
+    for first in range(0, count, ENDS_AT_ONCE):
+        packet_columns.sum_up(state, first, min(ENDS_AT_ONCE, count - first), ends)
+        forget()
+    return ends
+
+
 def packet_rows(
-    state: State, packets: Records, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series
+    state: State, ends: Records, packets: Records, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series
 ) -> pl.DataFrame:
-    """The rows of the given packets, the first of which has this index.
+    """The rows of the given packets, the first of which has this index; `ends` are those of `packet_ends`.
 
     `spurious` are the indexes of retransmissions that a later DSACK proved to have been needless.
     """
     count = packets.size
     p = at.packet_columns(count)
-    judgements.finish_packets(state, packets, p)
+    of_all, of_any, marks_met = packet_columns.finish_packets(state, ends, packets, p)
+    p = Columns(*(array[:, :count] for array in p))
     later = spurious[(spurious >= index) & (spurious < index + count)] - index
-    p.u16[at.MARKS, later] |= words.SPURIOUS
-    version, protocol, flags = p.u8[at.VERSION], p.u8[at.PROTOCOL], p.u16[at.FLAGS]
+    if later.size:
+        p.u16[at.MARKS, later] |= words.SPURIOUS
+        marks_met |= words.SPURIOUS
+
+    def known(reason: int, values: Array) -> pl.Series:
+        """Make a column with null where that is not known of the packet."""
+        if of_all & reason:
+            return pl.Series(values)
+        if not of_any & reason:
+            return _nothing(count, pl.Series(values[:0]).dtype)
+        return where(p.u16[at.KNOWN] & reason > 0, values)
+
+    def word(reason: int, codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
+        """Make a column of words from codes that begin at 1, likewise."""
+        known_words = words_of(names)
+        if not of_any & reason:
+            return _nothing(count, known_words.dtype)
+        return known_words[known(reason, codes - (codes > 0))]
+
     source_port, destination_port = p.u16[at.SOURCE_PORT], p.u16[at.DESTINATION_PORT]
-    ip = version > 0
-    tcp = (protocol == words.TCP) & (flags > 0)
-    icmp = (protocol == words.ICMP) | (protocol == words.ICMP6)
-    ports = ((protocol == words.TCP) | (protocol == words.UDP)) & (p.u32[at.SOURCE_ADDRESS] != at.NO_ROW)
-    stamped = (p.u32[at.TIMESTAMP_VALUE] > 0) | (p.u32[at.TIMESTAMP_ECHO] > 0)
     columns = {
         "index": pl.Series(np.arange(index, index + count, dtype=np.uint64)),
         "t_ns": pl.Series(p.i64[at.T_NS]),
         "interface": pl.Series(p.u16[at.INTERFACE]),
         "captured_bytes": pl.Series(p.u32[at.CAPTURED]),
         "original_bytes": pl.Series(p.u32[at.ORIGINAL]),
-        "vlan": unless(p.u16[at.VLAN], NO_VLAN),
-        "ip_version": where(ip, version),
-        "src_addr": texts_of(p.u32[at.SOURCE_ADDRESS], addresses),
-        "dst_addr": texts_of(p.u32[at.DESTINATION_ADDRESS], addresses),
-        "protocol": where(ip, protocol),
-        "ip_id": where(version == 4, p.u16[at.IP_ID]),
-        "ttl": where(ip, p.u8[at.TTL]),
-        "src_port": where(ports, source_port),
-        "dst_port": where(ports, destination_port),
-        "icmp_type": where(icmp, source_port),
-        "icmp_code": where(icmp, destination_port),
-        "tcp_flags": where(tcp, flags),
-        "seq": where(tcp, p.u32[at.SEQ]),
-        "ack": where(tcp & (flags & words.ACK > 0), p.u32[at.ACK_NUMBER]),
-        "relative_seq": where(p.u8[at.HAS_RELATIVE_SEQ].view(np.bool_), p.u32[at.RELATIVE_SEQ]),
-        "relative_ack": where(p.u8[at.HAS_RELATIVE_ACK].view(np.bool_), p.u32[at.RELATIVE_ACK]),
-        "window": where(tcp, p.u32[at.WINDOW]),
-        "timestamp_value": where(stamped, p.u32[at.TIMESTAMP_VALUE]),
-        "timestamp_echo": where(stamped, p.u32[at.TIMESTAMP_ECHO]),
-        "sack_blocks": where(tcp, p.u8[at.SACK_BLOCKS]),
+        "vlan": known(has.KNOWN_VLAN, p.u16[at.VLAN]),
+        "ip_version": known(has.KNOWN_IP, p.u8[at.VERSION]),
+        "src_addr": addresses[known(has.KNOWN_ADDRESSES, p.u32[at.SOURCE_ADDRESS])],
+        "dst_addr": addresses[known(has.KNOWN_ADDRESSES, p.u32[at.DESTINATION_ADDRESS])],
+        "protocol": known(has.KNOWN_IP, p.u8[at.PROTOCOL]),
+        "ip_id": known(has.KNOWN_IPV4, p.u16[at.IP_ID]),
+        "ttl": known(has.KNOWN_IP, p.u8[at.TTL]),
+        "src_port": known(has.KNOWN_PORTS, source_port),
+        "dst_port": known(has.KNOWN_PORTS, destination_port),
+        "icmp_type": known(has.KNOWN_ICMP, source_port),
+        "icmp_code": known(has.KNOWN_ICMP, destination_port),
+        "tcp_flags": known(has.KNOWN_TCP, p.u16[at.FLAGS]),
+        "seq": known(has.KNOWN_TCP, p.u32[at.SEQ]),
+        "ack": known(has.KNOWN_ACK, p.u32[at.ACK_NUMBER]),
+        "relative_seq": known(has.KNOWN_RELATIVE_SEQ, p.u32[at.RELATIVE_SEQ]),
+        "relative_ack": known(has.KNOWN_RELATIVE_ACK, p.u32[at.RELATIVE_ACK]),
+        "window": known(has.KNOWN_TCP, p.u32[at.WINDOW]),
+        "timestamp_value": known(has.KNOWN_TIMESTAMPS, p.u32[at.TIMESTAMP_VALUE]),
+        "timestamp_echo": known(has.KNOWN_TIMESTAMPS, p.u32[at.TIMESTAMP_ECHO]),
+        "sack_blocks": known(has.KNOWN_TCP, p.u8[at.SACK_BLOCKS]),
         "payload_bytes": pl.Series(p.u32[at.PAYLOAD]),
-        "connection": unless(p.u32[at.CONNECTION], at.NO_ROW),
-        "flow": unless(p.u32[at.FLOW], at.NO_ROW),
-        "direction": coded(p.u8[at.DIRECTION], ("", *words.DIRECTIONS)),
-        "segment_class": coded(p.u8[at.SEGMENT_CLASS], words.SEGMENT_CLASSES),
-        "retransmission_kind": coded(p.u8[at.RETRANSMISSION_KIND], words.RETRANSMISSION_KINDS),
+        "connection": known(has.KNOWN_CONNECTION, p.u32[at.CONNECTION]),
+        "flow": known(has.KNOWN_FLOW, p.u32[at.FLOW]),
+        "direction": word(has.KNOWN_DIRECTION, p.u8[at.DIRECTION], words.DIRECTIONS),
+        "segment_class": word(has.KNOWN_CLASS, p.u8[at.SEGMENT_CLASS], words.SEGMENT_CLASSES),
+        "retransmission_kind": word(has.KNOWN_RETRANSMISSION, p.u8[at.RETRANSMISSION_KIND], words.RETRANSMISSION_KINDS),
     }
-    marks = p.u16[at.MARKS]
-    met = int(np.bitwise_or.reduce(marks)) if count else 0
     for bit, mark in enumerate(words.MARKS):
         # Nearly all marks are rare: most chunks of packets have none of them.
-        columns[mark] = pl.Series(marks & (1 << bit) > 0 if met & (1 << bit) else np.zeros(count, np.bool_))
+        if marks_met & (1 << bit):
+            columns[mark] = pl.Series(p.u16[at.MARKS] & (1 << bit) > 0)
+        else:
+            columns[mark] = pl.Series([False]).new_from_index(0, count)
     return _shaped(columns, tables.PACKETS)

@@ -8,6 +8,7 @@ which opened it, so that learning it late (a handshake that stands reordered in 
 
 from __future__ import annotations
 
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -268,13 +269,17 @@ GROWING = {
 """Growing arrays: record, the count that tells how full it is, records per count that one packet may add."""
 
 
+FIRST_ROOM = 1 << 18
+"""Connections that fit before anything has to move (half as many pairs); unused room is address space only."""
+
+
 def empty_state() -> State:
     """The state before the first packet."""
     counts = np.zeros(COUNTERS, np.int64)
     counts[FREE_GAP] = -1
     return State(
         counts=counts,
-        slots=np.zeros(1 << 10, np.uint64),
+        slots=_zeros(FIRST_ROOM, np.dtype(np.uint64)),
         address_slots=np.zeros(1 << 10, np.uint32),
         recent=np.zeros(RECENT_PACKETS, RECENT),
         datagrams=np.zeros(DATAGRAMS, DATAGRAM),
@@ -282,21 +287,26 @@ def empty_state() -> State:
     )
 
 
-FIRST_ROOM = 1 << 18
-"""Connections that fit before anything has to move; unused room is address space only."""
 ROOM_A_PACKET = 16
-"""But no more room at first than for so many connections a packet: a process that has freed large arrays gets them back
-dirty, and to clear this much would cost more than the whole analysis of a small capture."""
+"""But no more room at first than for so many connections a packet: large arrays get huge pages, and to clear one for
+each would cost more than the whole analysis of a small capture."""
+HUGE_PAGES_FROM = 4 << 20
+"""Bytes from which on an array is worth huge pages."""
 
 
 CACHE_LINE = 64
 
 
 def _zeros(count: int, record: np.dtype[Any]) -> Any:
-    """Make records of zeros, the first at the start of a cache line."""
-    memory = np.zeros(count * record.itemsize + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + count * record.itemsize].view(record)
+    """Make records of zeros, the first at the start of a cache line.
+
+    Straight from the system: what `np.zeros` takes from memory used before, it would have to write to.
+    """
+    size = max(count * record.itemsize, 1)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= HUGE_PAGES_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, record, count)
 
 
 def with_room(state: State, packets: int) -> State:

@@ -56,13 +56,19 @@ class Survey:
     """Where the state's large arrays lie."""
 
 
-def survey(paths: Sequence[Path], originators: Sequence[str] = ()) -> tuple[Survey, Iterator[Records]]:
+def survey(
+    paths: Sequence[Path],
+    originators: Sequence[str] = (),
+    *,
+    spill: Spill | None = None,
+    chunk_packets: int = CHUNK_PACKETS,
+) -> tuple[Survey, Iterator[Records]]:
     """Start a pass; the iterator drives it, and yields the packets in chunks, each its own memory.
 
     A file that is broken ends where it is broken; its error is noted and the next file goes on.
     """
-    result = Survey(state=_with_originators(empty_state(), originators))
-    return result, _drive(result, paths)
+    result = Survey(state=_with_originators(empty_state(), originators), spill=spill or Spill())
+    return result, _drive(result, paths, chunk_packets)
 
 
 def _with_originators(state: State, originators: Sequence[str]) -> State:
@@ -94,12 +100,13 @@ class _Reading:
     The loops of both run without the interpreter lock. Batches go through a short queue; `None` ends it.
     """
 
-    def __init__(self, result: Survey, paths: Sequence[Path]) -> None:
+    def __init__(self, result: Survey, paths: Sequence[Path], chunk_packets: int) -> None:
         self.queue: queue.Queue[_Dissected | BaseException | None] = queue.Queue(BATCHES_VALID - 2)
         self._result = result
         self._paths = paths
-        self._works: list[Records] = []
-        self._chunk = np.zeros(0, PACKET)
+        self._chunk_packets = chunk_packets
+        self._works = np.empty((BATCHES_VALID, BATCH_PACKETS), WORK)
+        self._chunk = np.empty(0, PACKET)
         self._used = self._turn = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dissect", daemon=True)
@@ -147,9 +154,7 @@ class _Reading:
         """Take one batch apart and hand it on."""
         if self._used + batch.count > len(self._chunk):
             small = len(self._chunk) == 0 and batch.count < BATCH_PACKETS  # probably all there is
-            self._chunk, self._used = np.zeros(batch.count if small else CHUNK_PACKETS, PACKET), 0
-        if self._turn == len(self._works):
-            self._works.append(np.zeros(BATCH_PACKETS, WORK))
+            self._chunk, self._used = np.empty(batch.count if small else self._chunk_packets, PACKET), 0
         works = self._works[self._turn]
         self._turn = (self._turn + 1) % BATCHES_VALID
         dissect(batch.buffer, batch.frames, batch.count, reader.interface_table, self._chunk, self._used, works)
@@ -158,9 +163,9 @@ class _Reading:
         self._used += batch.count
 
 
-def _drive(result: Survey, paths: Sequence[Path]) -> Iterator[Records]:
+def _drive(result: Survey, paths: Sequence[Path], chunk_packets: int) -> Iterator[Records]:
     """Follow what the reading thread takes apart, and yield each chunk when it is full."""
-    reading = _Reading(result, paths)
+    reading = _Reading(result, paths, chunk_packets)
     chunk, used = None, 0
     try:
         while (got := reading.queue.get()) is not None:

@@ -186,11 +186,14 @@ MUTATIONS = (
     *_of(
         "judgements.py",
         ("history", "if k == 0 and not by_originator:", "if False:"),
-        ("window scale", "window <<= np.int64(me.window_scale)", "pass"),
         ("half round trips", "resp.syn_ack_t - orig.syn_t if answered else", "resp.syn_ack_t if answered else"),
         ("bytes each way", "out.i64[SIDE_BYTES, place] = side.bytes", "out.i64[SIDE_BYTES, place] = 0"),
-        ("relative numbers", "advanced(number, 1 - np.int64(side.base))", "advanced(number, -np.int64(side.base))"),
         ("evidence lost", "evidence_lost = lossy[capture] or", "evidence_lost ="),
+    ),
+    *_of(
+        "packet_columns.py",
+        ("window scale", "window <<= np.int64(me.shift)", "pass"),
+        ("relative numbers", "advanced(side.base, -1)", "np.int64(side.base)"),
     ),
     *_of(
         "datagrams.py",
@@ -291,11 +294,12 @@ def _too_long(*_: object) -> None:
 
 def caught_by(mutation: Mutation | None) -> str | None:
     """Name the first case that notices, in this process, which must not have loaded the loops yet."""
-    from lab.analysis import compiled
+    from lab.analysis import compiled, prefetch
     from tests.analysis import interpreted
 
     warnings.simplefilter("ignore")  # numbers that wrap around, as they do in machine code
     compiled.kernel, compiled.inlined = interpreted.kernel, interpreted.inlined
+    prefetch.prefetch = interpreted.prefetch
     compiled.compiles_on_first_call = lambda: False
     if mutation is not None:
         sys.meta_path.insert(0, _Finder(mutation))

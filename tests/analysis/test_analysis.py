@@ -17,7 +17,7 @@ from lab.analysis import (
     compiled,
     connections,
     endpoints,
-    judgements,
+    packet_columns,
     packets,
     write_parquet,
     write_vantages,
@@ -120,7 +120,7 @@ def test_compiling_ahead_leaves_nothing_to_compile(tmp_path: Path) -> None:
     analysis = analyze(ALL, originators=["10.0.0.1"])
     write_parquet(analysis, tmp_path)
     assert analysis.packets().height == analysis.packet_count
-    for kernel in (connections.follow, packets.dissect, judgements.finish_packets, endpoints.address_row):
+    for kernel in (connections.follow, packets.dissect, packet_columns.finish_packets, endpoints.address_row):
         compiled_here = sum(kernel.stats.cache_misses.values())  # type: ignore[attr-defined]
         assert compiled_here == 0, f"{kernel} was compiled anew"
 
