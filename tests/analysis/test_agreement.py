@@ -54,6 +54,7 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "retransmission-spurious-by-dsack": {"duplicate_acks": NOTHING_OUTSTANDING},
     "retransmission-two-duplicates": {"fast": "tshark calls it fast after two duplicates within 20 ms"},
     "wraparound": {"duplicate_acks": NOTHING_OUTSTANDING},
+    "wraparound-by-syn": {"duplicate_acks": "to tshark the number 0 was acknowledged before anything was"},
     "zero-window-probe": {
         "retransmissions": "the probe's byte is sent again with the data that follow",
         "keep_alives": "a probe at end - 1 against a closed window is no keep-alive",
