@@ -103,7 +103,7 @@ def draw(rows: list[dict[str, Any]]) -> str:
         Line(name=name, hue=hue, points=[(row["connections"], row[key]) for row in rows if row[key] is not None])
         for key, (name, hue) in names.items()
     ]
-    y = linear(max(point[1] for line in lines for point in line.points), "us of processor time a connection")
+    y = linear(max(point[1] for line in lines for point in line.points), "us of CPU each")
     told = "; ".join(
         f"{row['connections']} connections: {row['fleet_cpu_us_per_connect']} us to connect" for row in rows
     )
