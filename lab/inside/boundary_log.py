@@ -100,16 +100,25 @@ class ConnectionLog:
             self._ends[which].append(offset)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the file holds of it."""
+        """Return what the file holds of it.
+
+        Calls on one UDP socket may be made by many threads, and each is noted when it has ended: they are put into the
+        order in which they began. A TCP connection is one thread's at a time.
+        """
+        calls = sorted(self._calls, key=_begin_ns) if self.protocol == "udp" else self._calls
         return {
             "protocol": self.protocol,
             "local": self.local,
             "remote": self.remote,
             "options": self._options,
-            "calls": self._calls,
+            "calls": calls,
             **self._ends,
             "left_out": self._left_out,
         }
+
+
+def _begin_ns(call: tuple[Any, ...]) -> int:
+    return int(call[4])
 
 
 def own_end(local: Address, peer: Address) -> Address:
