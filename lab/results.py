@@ -32,7 +32,7 @@ from lab.report.series_html import write_series_report
 from lab.report.text import summary_text
 from lab.verdict import judge
 from lab.verdict.series import judge_series
-from lab.whole_file import write_whole
+from lab.whole_file import write_json_whole, write_whole
 
 
 def make_captures(folder: Path) -> None:
@@ -126,14 +126,10 @@ def _latency_tables(folder: Path) -> None:
 def conclude_series(folder: Path, timing_s: dict[str, float]) -> dict[str, Any]:
     """Judge a series from its cells' runs; leave `verdict.json`, `summary.txt`, `report.html`; return the verdict."""
     verdict = judge_series(folder, timing_s)
-    _write_verdict(folder, verdict)
+    write_json_whole(folder / "verdict.json", verdict)
     write_whole(folder / "summary.txt", series_text(folder))
     write_series_report(folder)
     return verdict
-
-
-def _write_verdict(folder: Path, verdict: dict[str, Any]) -> None:
-    write_whole(folder / "verdict.json", json.dumps(verdict, indent=1, ensure_ascii=False) + "\n")
 
 
 def warm_up(say: Callable[[str], None] = lambda _line: None) -> None:
@@ -166,7 +162,7 @@ def judge_and_report(folder: Path, timing_s: dict[str, float], *, began: float |
     verdict = judge(folder, timing_s)
     if began is not None:
         verdict["elapsed_s"] = round(time.monotonic() - began, 3)
-    _write_verdict(folder, verdict)
+    write_json_whole(folder / "verdict.json", verdict)
     write_whole(folder / "summary.txt", summary_text(folder))
     write_report(folder)
     return verdict

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import Problem, ScenarioInvalid
-from lab.whole_file import write_whole
+from lab.whole_file import write_json_whole, write_whole
 
 RUNS = "runs"
 LATEST = "latest"
@@ -46,13 +46,17 @@ class Run:
 
     def write_json(self, name: str, data: Any) -> Path:
         """Store `data` as JSON under `name` in the run folder."""
-        return self.write_text(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        return write_json_whole(self._place(name), data)
 
     def write_text(self, name: str, text: str) -> Path:
         """Store `text` under `name` in the run folder."""
+        return write_whole(self._place(name), text)
+
+    def _place(self, name: str) -> Path:
+        """Return where `name` stands, in a folder that is there."""
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        return write_whole(target, text)
+        return target
 
     def read_json(self, name: str) -> Any:
         """Return the JSON stored under `name`. Raises OSError when it is not there."""

@@ -5,7 +5,9 @@ Whoever reads meanwhile sees the old file or the new one, and a crash leaves no 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 
 def write_whole(path: Path, text: str) -> Path:
@@ -14,3 +16,8 @@ def write_whole(path: Path, text: str) -> Path:
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
     return path
+
+
+def write_json_whole(path: Path, data: Any) -> Path:
+    """Store `data` as JSON at `path`, as all of the lab's files have it."""
+    return write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")

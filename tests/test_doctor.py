@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from lab.doctor import describe
 from lab.engines.netns_probe import PROBES
-from lab.topology.facts import LACKING, Facts
-
-FACTS = Facts(
-    engine="netns",
-    engine_version="Linux 6.1, user namespace",
-    kernel="6.1",
-    architecture="x86_64",
-    cpus=2,
-    memory_bytes=1 << 30,
-    nofile_hard=4096,
-    pids_max=1000,
-    conntrack_max=None,
-    port_range=(32768, 60999),
-    taken_subnets=(),
-    missing=("io_uring",),
-)
+from lab.topology.facts import LACKING
+from tests.topology.test_plan import FACTS
 
 
 def findings(*engines: dict[str, Any]) -> dict[str, Any]:
@@ -32,8 +18,8 @@ def findings(*engines: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_an_engine_lacks_is_told_with_its_meaning_and_its_remedy():
-    text = describe(findings({"name": "netns", "usable": True, "facts": asdict(FACTS)}))
-    assert "engine netns: works (Linux 6.1, user namespace, kernel 6.1, x86_64)" in text
+    text = describe(findings({"name": "netns", "usable": True, "facts": asdict(replace(FACTS, missing=("io_uring",)))}))
+    assert "engine netns: works (test, kernel 6.1, x86_64)" in text
     assert "  lacks io_uring: the I/O model io-uring cannot run" in text
     assert "    remedy: sudo sysctl kernel.io_uring_disabled=0" in text
 

@@ -65,13 +65,18 @@ def linear(high: float, label: str, show: Callable[[float], str] = units.show_co
 
 
 def log_time(low_ns: float, high_ns: float, label: str) -> Axis:
-    """An axis of durations by powers of ten, with 2 and 5 between where there is room."""
-    first, last = math.floor(math.log10(max(low_ns, 1))), math.ceil(math.log10(max(high_ns, 2)))
+    """An axis of durations by powers of ten."""
+    return logarithmic(max(low_ns, 1), max(high_ns, 2), label, units.show_duration)
+
+
+def logarithmic(low: float, high: float, label: str, show: Callable[[float], str], *, base: int = 10) -> Axis:
+    """An axis with a tick at each power of `base`; of powers of ten with 2 and 5 between where there is room."""
+    first, last = math.floor(math.log10(low) / math.log10(base)), math.ceil(math.log10(high) / math.log10(base))
     last = max(last, first + 1)
-    factors = (1, 2, 5) if last - first <= 2 else (1,)
-    values = [factor * 10**power for power in range(first, last) for factor in factors] + [10**last]
-    ticks = tuple((float(value), units.show_duration(value)) for value in values)
-    return Axis(low=10.0**first, high=10.0**last, ticks=ticks, label=label, log=True)
+    factors = (1, 2, 5) if base == 10 and last - first <= 2 else (1,)
+    values = [factor * float(base) ** power for power in range(first, last) for factor in factors]
+    ticks = tuple((value, show(value)) for value in (*values, float(base) ** last))
+    return Axis(low=float(base) ** first, high=float(base) ** last, ticks=ticks, label=label, log=True)
 
 
 def percentiles(count: int, label: str) -> Axis:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lab.report import svg
+from lab.report.chart import Axis
 
 ROW, TOP, BOTTOM = 20.0, 58.0, 12.0
 LABELS, PANEL, GAP = 190.0, 150.0, 22.0
@@ -43,26 +44,6 @@ class Panel:
     """In the order of the rows; None where the subject has no number."""
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    log: bool
-
-    def share(self, value: float) -> float:
-        if self.log:
-            return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
-
-    def ticks(self) -> list[float]:
-        """Return the ends, and one value between where the scale is wide."""
-        if not self.log:
-            return [self.low, self.high]
-        powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-        every = max(math.ceil(len(powers) / 3), 1)
-        return [10.0**power for power in powers][::every]
-
-
 def dot_plot(rows: Sequence[str], panels: Sequence[Panel], *, title: str, summary: str) -> str:
     """Draw the plot. `rows` are the subjects' names, from the top; `summary` says in words what is to be seen."""
     width = LABELS + len(panels) * (PANEL + GAP)
@@ -81,13 +62,17 @@ def _y(row: int) -> float:
     return TOP + ROW * (row + 0.5)
 
 
-def _scale(dots: Sequence[Dot]) -> _Scale:
-    high = max(dot.high for dot in dots)
+def _scale(dots: Sequence[Dot], show: Callable[[float], str]) -> Axis:
+    """Return the scale of a panel: its ticks are the ends, or a few powers of ten where it is wide."""
+    high = _round(max(dot.high for dot in dots), math.ceil) or 1.0
     positive = [dot.median for dot in dots if dot.median > 0]
-    if positive and max(positive) > LOG_FROM * min(positive):
-        low = min(value for dot in dots for value in (dot.low, dot.median) if value > 0)
-        return _Scale(_round(low, math.floor), _round(high, math.ceil), log=True)
-    return _Scale(0.0, _round(high, math.ceil) or 1.0, log=False)
+    log = bool(positive) and max(positive) > LOG_FROM * min(positive)
+    low, ticks = 0.0, [0.0, high]
+    if log:
+        low = _round(min(value for dot in dots for value in (dot.low, dot.median) if value > 0), math.floor)
+        powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+        ticks = [10.0**power for power in powers][:: max(math.ceil(len(powers) / 3), 1)]
+    return Axis(low=low, high=high, ticks=tuple((tick, show(tick)) for tick in ticks), label="", log=log)
 
 
 def _round(value: float, towards: Callable[[float], int]) -> float:
@@ -103,13 +88,13 @@ def _panel(panel: Panel, left: float) -> list[str]:
     there = [dot for dot in panel.dots if dot is not None]
     if not there:
         return content
-    scale = _scale(there)
+    scale = _scale(there, panel.show)
     floor = _y(len(panel.dots) - 1) + ROW / 2
-    for tick in scale.ticks():
+    for tick, shown in scale.ticks:
         at = left + scale.share(tick) * PANEL
         content.append(svg.element("path", d=f"M{at:.1f},{TOP - 6:.1f} V{floor:.1f}", class_="faint-line"))
         anchor = "start" if at < left + PANEL / 4 else "end" if at > left + PANEL * 3 / 4 else "middle"
-        content.append(svg.text(at, TOP - 10, panel.show(tick), "soft small", anchor))
+        content.append(svg.text(at, TOP - 10, shown, "soft small", anchor))
     for number, dot in enumerate(panel.dots):
         if dot is None:
             continue

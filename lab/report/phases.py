@@ -61,13 +61,13 @@ def phases(run: RunFiles) -> list[PhaseRow]:
 
 def _rows(run: RunFiles, usage: pl.DataFrame) -> Iterator[PhaseRow]:
     assert run.evidence is not None
+    told = [phase for fleet in run.evidence.fleets.values() for phase in fleet.get("phases", [])]
     for (index,), rows in usage.sort("index", maintain_order=True).group_by(["index"], maintain_order=True):
         fleet, server = (rows.filter(pl.col("role") == role) for role in ("fleet", "server"))
         if fleet.is_empty():
             continue
         phase = str(fleet["phase"][0])
         counter, what = COUNTED.get(phase, ANSWERS)
-        told = [told for result in run.evidence.fleets.values() for told in result.get("phases", [])]
         yield PhaseRow(
             phase=phase,
             took_ns=int(fleet["fleet_ns"].max() or 0),  # type: ignore[arg-type]

@@ -7,12 +7,11 @@ for each value of the other axes; names alone (models) make a dot plot, the best
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab import measures, units
-from lab.report.chart import Axis, Line, chart
+from lab.report.chart import Axis, Line, chart, logarithmic
 from lab.report.comparison import HEADINGS
 from lab.report.dot_plot import Dot, Panel, dot_plot
 from lab.verdict.compare import Interval, cell_of
@@ -102,20 +101,12 @@ def _against(axis: str, column: str, lines: Sequence[Line]) -> str:
     xs = sorted({x for line in lines for x, _ in line.points})
     ys = [y for line in lines for _, y in line.points]
     x = Axis(low=min(xs), high=max(xs), ticks=tuple((v, units.show_count(v)) for v in xs), label=axis, log=min(xs) > 0)
+    y = logarithmic(
+        min(ys), max(ys), "median", functools.partial(units.show_value, unit=unit), base=16 if unit == "bytes" else 10
+    )
     most = max(lines, key=lambda line: line.points[-1][1])
     told = f"at {units.show_count(most.points[-1][0])}: most {most.name}, {units.show_value(most.points[-1][1], unit)}"
-    return chart(f"{heading} against {axis}", x, _log_axis(min(ys), max(ys), unit), lines, told)
-
-
-def _log_axis(low: float, high: float, unit: str) -> Axis:
-    """Return a logarithmic axis with a tick at each power of its base, and at 2 and 5 between where there is room."""
-    base = 16.0 if unit == "bytes" else 10.0
-    first, last = math.floor(math.log(low, base)), math.ceil(math.log(high, base) + 1e-9)
-    last = max(last, first + 1)
-    factors = (1, 2, 5) if last - first <= 2 and base == 10.0 else (1,)
-    values = [factor * base**power for power in range(first, last) for factor in factors] + [base**last]
-    ticks = tuple((value, units.show_value(value, unit)) for value in values)
-    return Axis(low=base**first, high=base**last, ticks=ticks, label="median", log=True)
+    return chart(f"{heading} against {axis}", x, y, lines, told)
 
 
 def _unit(column: str) -> str:
