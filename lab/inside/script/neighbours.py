@@ -15,7 +15,7 @@ import fcntl
 import socket
 import struct
 
-from lab.inside.script.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, attribute, request
+from lab.inside.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, attribute, request
 
 NOWHERE = bytes.fromhex("0180c2000001")
 
