@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server_process import PROJECT, ServerProcess, wait_until
+from server_process import PROJECT, ServerProcess, runnable, wait_until
 
 from lab.inside.servers import MODELS
 
@@ -25,6 +25,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[ServerProcess] = []
 
     def start(name: str, *options: str) -> ServerProcess:
+        if reason := runnable(MODELS[name]):
+            pytest.skip(reason)
         running.append(ServerProcess(MODELS[name], tmp_path, *options))
         return running[-1]
 
