@@ -215,8 +215,11 @@ def test_churn_opens_asks_and_closes_at_its_rate_beside_those_held(tmp_path: Pat
         plan = plan_for(peer, connections=4, workers=2, close="rst", connect={"in_flight": 16}, phases=phases(churn))
         finished = run_fleet(plan, tmp_path, descriptors=64)  # 300 connections in 64 descriptors: none leaks
     counts = finished.result["phases"][1]["counts"]
-    assert (counts["opened"], counts["received"], counts["closed_orderly"]) == (300, 600, 300)
-    assert peer.accepted == 304
+    opened = counts["opened"]
+    # A worker that a busy machine let wait beyond the phase's end begins none any more, and says so.
+    assert (counts["planned"], opened + counts["not_started"]) == (300, 300)
+    assert opened >= 150
+    assert (counts["received"], counts["closed_orderly"], peer.accepted) == (2 * opened, opened, 4 + opened)
     assert finished.result["left_open"] == 0
 
 

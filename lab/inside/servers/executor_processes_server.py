@@ -16,7 +16,7 @@ affair, and the kernel ends them if the parent is killed (prctl(2), PR_SET_PDEAT
 that take milliseconds to compute.
 
 **Where it breaks.** A worker that is killed breaks the pool: every call, waiting or to come, fails with
-BrokenProcessPool. The server says so and stops.
+BrokenProcessPool. The server meets that with the next message, says so and stops.
 
 The loop, futures and callbacks: `executor_threads_server.py`.
 
