@@ -14,10 +14,11 @@ import pytest
 from engine_lab import facts_or_skip
 
 PROJECT = Path(__file__).parents[2]
+# While the handler is at one message (it takes 5 ms) the next ones pile up: a recv then finds several.
 SCENARIO = """\
 title: A hundred bytes, framed
 hosts: {{server: {{}}, client: {{}}}}
-server: {{model: threads, port: 9000, handler: echo, recv_size: {recv_size}}}
+server: {{model: threads, port: 9000, handler: "block:5ms", recv_size: {recv_size}}}
 fleet:
   connections: 2
   message: {{size: 100B, framing: length}}

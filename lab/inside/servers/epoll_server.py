@@ -21,8 +21,9 @@ and for ever.
 
 **What it costs.** An exchange is one recv and one send, and a share of one epoll_wait (under load it reports many at
 once). The loop receives from all that are ready before it answers any: with one kind of system call in a row, the code
-for it, the kernel's and the interpreter's around it, is still in the processor's caches. In turn (recv, send, recv,
-send) each drives out the other's, and an answer takes about a tenth more processor time (`benchmarks/README.md`).
+for it, the kernel's and the interpreter's around it, is still in the processor's caches, and no bytecode need run
+between two of them (`lab/inside/each.py`). In turn (recv, send, recv, send) each drives out the other's, and an answer
+takes about a tenth more processor time (`benchmarks/README.md`).
 Connections are bare descriptors: `socket.detach()`, `os.read`, `os.write`. An idle one costs no Python object at all,
 only the kernel's memory (socket, inode, file, epoll item: about 5 KB a side).
 
@@ -41,8 +42,10 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from itertools import compress, repeat
 from select import EPOLLIN, EPOLLOUT
 
+from lab.inside.each import each
 from lab.inside.servers.startup import ENDED, Server, run
 
 ACCEPT_BATCH = 256
@@ -73,59 +76,67 @@ class EpollServer:
         self.tap = server.tap
         self.read: Callable[[int, int], bytes] = self.tap.read if self.tap else os.read
         self.write: Callable[[int, bytes], int] = self.tap.write if self.tap else os.write
+        self.recv_sizes = repeat(server.settings.recv_size)
         self.epoll = select.epoll()
         self.epoll.register(listener.fileno(), EPOLLIN)
         self.epoll.register(server.signals.wakeup_fd, EPOLLIN)
 
     def loop(self) -> None:
         """Wait, and do what is ready, until the stop has come and every connection has ended."""
-        read, write, wait = self.read, self.write, self.epoll.poll
-        count, unsent, recv_size = self.count, self.unsent, self.server.settings.recv_size
+        count, unsent, wait = self.count, self.unsent, self.epoll.poll
         answer = self.server.service.direct
         special = {self.listener.fileno(): self.accept, self.server.signals.wakeup_fd: self.signalled}
         while self.listening or count.open:
-            received = []
-            for descriptor, _events in wait(-1, EVENTS_BATCH):
-                if descriptor in special:
-                    special[descriptor]()
-                    continue
-                if unsent and descriptor in unsent:
+            ready = [descriptor for descriptor, _events in wait(-1, EVENTS_BATCH)]
+            if not special.keys().isdisjoint(ready):
+                for descriptor, act in special.items():  # the listener first: a stop closes it
+                    if descriptor in ready:
+                        act()
+                        ready.remove(descriptor)
+            if unsent and not unsent.keys().isdisjoint(ready):
+                for descriptor in unsent.keys() & ready:
                     self.send_rest(descriptor)
-                    continue
-                try:
-                    data = read(descriptor, recv_size)
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    self.broken(descriptor, error)
-                    continue
-                if data:
-                    received.append((descriptor, data))
-                else:  # the peer's FIN; all it sent before that has been answered
-                    self.close(descriptor)
-            messages = bytes_in = bytes_out = 0
-            for descriptor, data in received:
-                if answer is None:
-                    self.exchange(descriptor, data)
-                    continue
+                    ready.remove(descriptor)
+            ready, received = self.receive(ready)
+            if answer is not None:
                 # The shortest way: one recv, one message, one answer, one send.
-                reply = answer(data)
-                messages += 1
-                bytes_in += len(data)
-                try:
-                    sent = write(descriptor, reply)
-                except BlockingIOError:
-                    sent = 0
-                except OSError as error:
-                    self.broken(descriptor, error)
-                    continue
-                bytes_out += sent
-                if sent != len(reply):
-                    self.wait_for_room(descriptor, reply[sent:])
-            # Counted once a batch: the loop above touches local variables only.
-            count.messages += messages
-            count.bytes_in += bytes_in
-            count.bytes_out += bytes_out
+                count.messages += len(received)
+                count.bytes_in += sum(map(len, received))
+                self.send(ready, list(map(answer, received)))
+            else:
+                for descriptor, data in zip(ready, received, strict=True):
+                    self.exchange(descriptor, data)
+
+    def receive(self, ready: list[int]) -> tuple[list[int], list[bytes]]:
+        """One recv on each; gives those where something came, and what."""
+        received = each(map(self.read, ready, self.recv_sizes), ready, self.read_failed)
+        if all(received):
+            return ready, received
+        for descriptor, data in zip(ready, received, strict=True):
+            if data == b"":  # the peer's FIN; all it sent before that has been answered
+                self.close(descriptor)
+        return list(compress(ready, received)), list(filter(None, received))
+
+    def send(self, descriptors: list[int], replies: list[bytes]) -> None:
+        """One send on each, and for what the buffer would not take a wait for room."""
+        sent = each(map(self.write, descriptors, replies), descriptors, self.write_failed)
+        self.count.bytes_out += sum(filter(None, sent))
+        if sent != list(map(len, replies)):
+            for descriptor, reply, taken in zip(descriptors, replies, sent, strict=True):
+                if taken is not None and taken < len(reply):
+                    self.wait_for_room(descriptor, reply[taken:])
+
+    def read_failed(self, descriptor: int, error: OSError) -> None:
+        """Nothing was there to read after all, or the connection broke."""
+        if not isinstance(error, BlockingIOError):
+            self.broken(descriptor, error)
+
+    def write_failed(self, descriptor: int, error: OSError) -> int | None:
+        """The bytes sent, if the buffer had no room: 0; None if the connection broke."""
+        if isinstance(error, BlockingIOError):
+            return 0
+        self.broken(descriptor, error)
+        return None
 
     def accept(self) -> None:
         """Take connections off the accept queue: a batch, or at the stop all there are."""
