@@ -61,7 +61,7 @@ down: $(STAMP)  ## End a lab that is up
 	@$(LAB) down $(ARGS)
 
 clean: $(STAMP)  ## Remove what crashed runs left on this machine (by label; runs in progress are not touched)
-	@$(LAB) clean
+	@$(LAB) clean $(ARGS)
 
 schema: $(STAMP)  ## Write scenarios/scenario.schema.json anew from the types
 	@$(LAB) schema > scenarios/scenario.schema.json

@@ -67,11 +67,17 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(3)
 
 
-def clean(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False) -> None:
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also remove Docker images of earlier code that no container uses.")
+    ] = False,
+) -> None:
     """Remove what crashed runs left on this machine, by the lab's labels alone; runs in progress are not touched."""
     from lab.doctor import every_engine
 
     count = 0
+    what = "would remove" if dry_run else "removing"
     for engine in every_engine():
         try:
             leftovers = [item for item in engine.leftovers() if not item.alive]
@@ -79,8 +85,12 @@ def clean(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list wha
             print(f"{engine.name}: not looked at: {error}", file=sys.stderr)
             continue
         for item in leftovers:
-            print(f"{'would remove' if dry_run else 'removing'} {item.kind} {item.name} of run {item.run}")
+            print(f"{what} {item.kind} {item.name} of run {item.run}")
         if leftovers and not dry_run:
             engine.remove(leftovers)
         count += len(leftovers)
+    if images:
+        from lab.engines.old_images import clean_images
+
+        count += clean_images(lambda image: print(f"{what} image {image.name}"), dry_run=dry_run)
     print(f"{count} left over" if dry_run else f"{count} removed")
