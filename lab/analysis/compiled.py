@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 import numba
 
 HERE = Path(__file__).parent
+_MARKS = (b"\n@kernel\n", b"\n@inlined\n", b"import intrinsic\n")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -33,7 +34,7 @@ def _digest() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for source in sorted(HERE.glob("*.py")):
         text = source.read_bytes()
-        if b"\n@kernel\n" in text or b"\n@inlined\n" in text or source.name in ("compiled.py", "state.py", "words.py"):
+        if any(mark in text for mark in _MARKS) or source.name in ("compiled.py", "state.py", "words.py"):
             digest.update(text)
     return digest.hexdigest()[:16]
 
