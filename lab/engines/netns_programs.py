@@ -116,7 +116,7 @@ def python_command(module: str, arguments: Sequence[str]) -> tuple[str, ...]:
     """
     site = ("-S",) if module.startswith("lab.inside.") else ()
     if module in LEAN_MODULES:
-        start = ("-c", f"import os; from {module} import main; os._exit(main())")
+        start = ("-c", f"from posix import _exit; from {module} import main; _exit(main())")
     else:
         start = ("-m", module)
     return (sys.executable, "-P", "-s", *site, *start, *arguments)

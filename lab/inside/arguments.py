@@ -6,7 +6,7 @@ sidecar and the servers take is little: `--name VALUE`, `--name=VALUE`, switches
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
 TYPE_CHECKING = False
@@ -53,8 +53,8 @@ def read_arguments(program: str, does: str, options: list[Option], given: list[s
     while words:
         name, equals, value = words.pop(0).partition("=")
         if name in ("-h", "--help"):
-            os.write(1, _help(program, does, options).encode())
-            os._exit(0)
+            posix.write(1, _help(program, does, options).encode())
+            posix._exit(0)
         if name not in known:
             refuse(program, f"{name}: unknown; known are {', '.join(known)}")
         option = known[name]
@@ -133,5 +133,5 @@ def _help(program: str, does: str, options: list[Option]) -> str:
 
 def refuse(program: str, what: str) -> NoReturn:
     """End the process for wrong usage: what is wrong, on standard error, and exit code 2."""
-    os.write(2, f"{program}: {what}\nhint: --help shows all options\n".encode())
-    os._exit(EXIT_INVALID)
+    posix.write(2, f"{program}: {what}\nhint: --help shows all options\n".encode())
+    posix._exit(EXIT_INVALID)

@@ -14,9 +14,9 @@ vain for it there, and `tcp port 9000` matches tagged and untagged packets alike
 
 from __future__ import annotations
 
-import os
-import struct
+import posix
 import sys
+from _struct import Struct, pack
 
 from lab.inside.native import Int, Library, Memory, Pointer
 
@@ -35,8 +35,8 @@ REJECT_ALL: list[Instruction] = [(0x06, 0, 0, 0)]  # BPF_RET | BPF_K: return 0
 _DLT_RAW = 12  # what libpcap's API calls LINKTYPE_RAW on Linux (pcap/dlt.h)
 _NETMASK_UNKNOWN = 0xFFFFFFFF
 _LIBRARY_NAMES = ("libpcap.so.1", "libpcap.so.0.8")  # upstream's and Debian's names of one library
-_SOCK_FILTER = struct.Struct("=HBBI")
-_BPF_PROGRAM = struct.Struct("@IP")  # struct bpf_program: how many instructions, where they are
+_SOCK_FILTER = Struct("=HBBI")
+_BPF_PROGRAM = Struct("@IP")  # struct bpf_program: how many instructions, where they are
 _ERROR_BYTES = 256  # PCAP_ERRBUF_SIZE
 
 
@@ -78,7 +78,7 @@ def _copy(address: int, size: int) -> bytes:
 def attach(sock: socket, program: list[Instruction]) -> None:
     """Put the program on the socket, replacing an earlier one at once (struct sock_fprog, socket(7))."""
     code = Memory(b"".join(_SOCK_FILTER.pack(*i) for i in program))
-    sock.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), code.address))
+    sock.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, pack("@HP", len(program), code.address))
 
 
 def _load_libpcap() -> Library | None:
@@ -93,9 +93,9 @@ def _load_libpcap() -> Library | None:
 
 def _bundled_libraries() -> list[str]:
     """Where the package `libpcap` keeps its shared library for this machine."""
-    inside_package = f"libpcap/_platform/{sys.platform}/{os.uname().machine}/tcpdump/libpcap.so"
-    candidates = (os.path.join(folder, inside_package) for folder in sys.path)
-    return [candidate for candidate in candidates if os.path.exists(candidate)]
+    inside_package = f"libpcap/_platform/{sys.platform}/{posix.uname().machine}/tcpdump/libpcap.so"
+    candidates = (f"{folder or '.'}/{inside_package}" for folder in sys.path)
+    return [candidate for candidate in candidates if posix.access(candidate, posix.F_OK)]
 
 
 def _compile_with_scapy(text: str, snaplen: int, linktype: int) -> list[Instruction]:

@@ -14,15 +14,16 @@ once.
 
 **What is imported here is paid in every host, before anything is ready.** An interpreter starts in some 28 million
 instructions; `dataclasses` costs 79 million more, `typing` 48, `pathlib` 49, `json` 35, and `enum` alone 21, for which
-it is enough to import `signal` or `socket`. So the programs that a host needs always (this module, the keeper, the
-capture sidecar) use the C halves of those two and of `json`, and leave type names to the type checker. Servers and
-fleets show sockets and signals, and take these two as they are, but nothing dearer: a server whose model needs no
-library starts in 35 ms of processor time instead of 110.
+it is enough to import `signal` or `socket`; `os`, with the abstract classes it brings, 6. So the programs that a host
+needs always (this module, the keeper, the capture sidecar) use the C halves of those two and of `json`, this module and
+the sidecar that of `os` too, and leave type names to the type checker. Servers and fleets show sockets and signals, and
+take these two as they are, but nothing dearer: a server whose model needs no library starts in 35 ms of processor time
+instead of 110.
 """
 
 from __future__ import annotations
 
-import os
+import posix
 import resource
 import select
 import sys
@@ -51,27 +52,32 @@ def to_json(value: object) -> str:
     return "".join(_encode(value, 0))
 
 
+def _variable(name: str, default: str) -> str:
+    """An environment variable as this process was given it."""
+    return posix.environ.get(name.encode(), default.encode()).decode(errors="surrogateescape")
+
+
 def out_folder() -> Path:
     """The folder for results: `$LAB_OUT`, or the current folder by hand."""
     from pathlib import Path
 
-    return Path(os.environ.get("LAB_OUT", "."))
+    return Path(_variable("LAB_OUT", "."))
 
 
 def out_path(name: str) -> str:
     """Where the result file `name` belongs: in `$LAB_OUT`, or in the current folder by hand."""
-    return os.path.join(os.environ.get("LAB_OUT", "."), name)
+    return f"{_variable('LAB_OUT', '.')}/{name}"
 
 
 def emit(event: str, **fields: Any) -> None:
     """Write one event line to standard output, whole and at once (a pipe takes up to 4096 bytes atomically)."""
     line = to_json({"event": event, "t_ns": time.time_ns(), **fields}) + "\n"
-    os.write(sys.stdout.fileno(), line.encode())
+    posix.write(sys.stdout.fileno(), line.encode())
 
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
-    os.write(sys.stderr.fileno(), f"{text}\n".encode())
+    posix.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 def ready(program: str, **fields: Any) -> None:
@@ -85,7 +91,7 @@ def store_result(program: str, result: Event) -> None:
     partial = out_path(f"{program}.partial")
     with open(partial, "w") as file:
         file.write("{\n" + ",\n".join(f" {to_json(key)}: {to_json(value)}" for key, value in result.items()) + "\n}\n")
-    os.rename(partial, out_path(f"{program}.json"))
+    posix.rename(partial, out_path(f"{program}.json"))
 
 
 def write_result(program: str, result: Event) -> None:
@@ -96,7 +102,7 @@ def write_result(program: str, result: Event) -> None:
 
 def barriers_by_signal() -> bool:
     """Whether somebody opens this program's barriers; by hand nobody does, and they stand open."""
-    return os.environ.get("LAB_BARRIER") == "signal"
+    return _variable("LAB_BARRIER", "") == "signal"
 
 
 class Signals:
@@ -113,7 +119,7 @@ class Signals:
         self._on_stop = on_stop
         self.on_usage: Callable[[], None] = tell_usage
         """What SIGUSR2 does."""
-        self.wakeup_fd, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.wakeup_fd, self._wakeup_write = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         signal(SIGTERM, self._stop)
         signal(SIGINT, self._stop)
@@ -134,7 +140,7 @@ class Signals:
     def clear_wakeup(self) -> None:
         """Empty `wakeup_fd` after a multiplexer reported it."""
         try:
-            while os.read(self.wakeup_fd, 4096):
+            while posix.read(self.wakeup_fd, 4096):
                 pass
         except BlockingIOError:
             return
@@ -181,9 +187,9 @@ def join_crowd(processes: int) -> None:
     every message is a switch then; under SCHED_BATCH (sched(7)) one works off what it has, and what arrives for the
     others meanwhile waits together. Where the kernel refuses, all stays as it is.
     """
-    if processes > 2 * len(os.sched_getaffinity(0)):
+    if processes > 2 * len(posix.sched_getaffinity(0)):
         try:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            posix.sched_setscheduler(0, posix.SCHED_BATCH, posix.sched_param(0))
         except PermissionError:
             return
 
@@ -194,8 +200,8 @@ def open_descriptors(process: int | str) -> int:
     Since Linux 6.2 the size of its folder tells; before, they are counted, which takes a microsecond each.
     """
     folder = f"/proc/{process}/fd"
-    told = os.stat(folder).st_size
-    return told if told else len(os.listdir(folder)) - (process == "self")
+    told = posix.stat(folder).st_size
+    return told if told else len(posix.listdir(folder)) - (process == "self")
 
 
 def usage() -> Event:
@@ -205,7 +211,7 @@ def usage() -> Event:
     with open("/proc/self/status") as file:
         status = dict(line.split(":\t", 1) for line in file if ":\t" in line)
     return {
-        "pid": os.getpid(),
+        "pid": posix.getpid(),
         "cpu_user_ns": round((own.ru_utime + children.ru_utime) * 1e9),
         "cpu_system_ns": round((own.ru_stime + children.ru_stime) * 1e9),
         "voluntary_switches": own.ru_nvcsw + children.ru_nvcsw,

@@ -9,8 +9,8 @@ Format: draft-ietf-opsawg-pcapng (section 4 blocks, section 3.5 options). Times 
 
 from __future__ import annotations
 
-import os
-import struct
+import posix
+from _struct import pack
 
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 def section_header(application: str) -> bytes:
     """The first block of a file: who wrote it and where."""
-    machine = os.uname()
+    machine = posix.uname()
     options = [(2, machine.machine), (3, f"{machine.sysname} {machine.release}"), (4, application)]
-    fields = struct.pack("=IHHq", _BYTE_ORDER_MAGIC, 1, 0, -1)  # version 1.0; -1: section length not given
+    fields = pack("=IHHq", _BYTE_ORDER_MAGIC, 1, 0, -1)  # version 1.0; -1: section length not given
     return block(SECTION_HEADER, fields, [(code, text.encode()) for code, text in options])
 
 
 def interface_description(name: str, linktype: int, snaplen: int, capture_filter: str) -> bytes:
     """Describe an interface; the first one described is interface 0 of the packets after it."""
-    machine = os.uname()
+    machine = posix.uname()
     options: Options = [(2, name.encode()), (9, bytes([_NANOSECONDS]))]
     if capture_filter:
         options.append((11, b"\0" + capture_filter.encode()))  # if_filter; 0: as libpcap text
     options.append((12, f"{machine.sysname} {machine.release}".encode()))  # if_os
-    return block(INTERFACE_DESCRIPTION, struct.pack("=HHI", linktype, 0, snaplen), options)
+    return block(INTERFACE_DESCRIPTION, pack("=HHI", linktype, 0, snaplen), options)
 
 
 def interface_statistics(
@@ -56,22 +56,22 @@ def interface_statistics(
     options: Options = [
         (2, _time(start_ns)),  # isb_starttime
         (3, end),  # isb_endtime
-        (4, struct.pack("=Q", received)),  # isb_ifrecv
-        (5, struct.pack("=Q", dropped)),  # isb_ifdrop
-        (6, struct.pack("=Q", received)),  # isb_filteraccept
-        (7, struct.pack("=Q", dropped)),  # isb_osdrop
-        (8, struct.pack("=Q", written)),  # isb_usrdeliv
+        (4, pack("=Q", received)),  # isb_ifrecv
+        (5, pack("=Q", dropped)),  # isb_ifdrop
+        (6, pack("=Q", received)),  # isb_filteraccept
+        (7, pack("=Q", dropped)),  # isb_osdrop
+        (8, pack("=Q", written)),  # isb_usrdeliv
     ]
-    return block(INTERFACE_STATISTICS, struct.pack("=I", interface) + end, options)
+    return block(INTERFACE_STATISTICS, pack("=I", interface) + end, options)
 
 
 def block(kind: int, fields: bytes, options: Options) -> bytes:
     """Frame a block: type, length, fields, options padded to 32 bits and ended, length again."""
-    packed = b"".join(struct.pack("=HH", code, len(value)) + value + bytes(-len(value) % 4) for code, value in options)
+    packed = b"".join(pack("=HH", code, len(value)) + value + bytes(-len(value) % 4) for code, value in options)
     body = fields + packed + (b"\0\0\0\0" if options else b"")
-    length = struct.pack("=I", 12 + len(body))
-    return struct.pack("=I", kind) + length + body + length
+    length = pack("=I", 12 + len(body))
+    return pack("=I", kind) + length + body + length
 
 
 def _time(t_ns: int) -> bytes:
-    return struct.pack("=II", t_ns >> 32, t_ns & 0xFFFFFFFF)
+    return pack("=II", t_ns >> 32, t_ns & 0xFFFFFFFF)

@@ -7,14 +7,14 @@ started with, it goes on with none: a flaw in the code that touches other people
 
 from __future__ import annotations
 
-import os
-import struct
+import posix
+from _struct import Struct
 
 from lab.inside.native import Library, Pointer, get_errno
 
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h: two 32-bit words a set
-_HEADER = struct.Struct("=Ii")  # version, pid (0: this thread)
-_SETS = struct.Struct("=6I")  # effective, permitted, inheritable: low words, then the same for the high words
+_HEADER = Struct("=Ii")  # version, pid (0: this thread)
+_SETS = Struct("=6I")  # effective, permitted, inheritable: low words, then the same for the high words
 
 
 def drop_capabilities() -> None:
@@ -25,4 +25,4 @@ def drop_capabilities() -> None:
     capset = Library(None).function("capset", Pointer, Pointer)
     if capset(_HEADER.pack(_CAPABILITY_VERSION_3, 0), _SETS.pack(0, 0, 0, 0, 0, 0)) != 0:
         number = get_errno()
-        raise OSError(number, f"capset: {os.strerror(number)}")
+        raise OSError(number, f"capset: {posix.strerror(number)}")

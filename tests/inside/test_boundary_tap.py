@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posix
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from lab.inside.framing import FixedSize, parse_framing
 
 @pytest.fixture
 def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
-    monkeypatch.setenv("LAB_OUT", str(tmp_path))
+    monkeypatch.setitem(posix.environ, b"LAB_OUT", bytes(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         server, _ = listener.accept()
         with server:
