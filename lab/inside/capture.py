@@ -41,14 +41,14 @@ Documentation: packet(7), Documentation/networking/packet_mmap.rst, pcap-filter(
 
 from __future__ import annotations
 
-import os
+import posix
 import time
 
 from lab.inside import bpf, lifecycle
 from lab.inside.arguments import Option, number, read_arguments
 from lab.inside.privileges import drop_capabilities
 from lab.inside.recording import Recording, frame
-from lab.inside.ring import BLOCK_TIMEOUT_MS, InterfaceUnusable, Ring, linktype_of, ring_bytes_for
+from lab.inside.ring import BLOCK_TIMEOUT_MS, InterfaceUnusable, Ring, ring_bytes_for
 from lab.inside.spool import Spool
 
 TYPE_CHECKING = False
@@ -64,11 +64,14 @@ _PROGRESS_S = 0.5
 _WORST_PACKETS_PER_S = 500_000  # more than two processors pass through a veth pair
 _WORST_BYTES_PER_S = 2_000_000_000  # what large packets reach there
 _RECORD_OVERHEAD_BYTES = 96  # what the ring keeps beside the packet
+_SPARE = 1 / 8
+"""Share of a ring that is still free when it is looked at again, even if such traffic set in right after the last look;
+the block that the kernel is filling is in it, where there are eight or more."""
 OPTIONS = [
     Option("interface", "what to record, all into one file", repeat=True, required=True),
     Option("filter", "pcap-filter(7); empty: every packet", default=""),
     Option("snaplen", "bytes kept of each packet", read=number(1), default=DEFAULT_SNAPLEN),
-    Option("name", "the host, for the result", default=os.uname().nodename),
+    Option("name", "the host, for the result", default=posix.uname().nodename),
     Option("ring-bytes", "memory for one interface's ring; else by the snaplen", read=number(1)),
     Option("max-bytes", "cap on the file, and on disk used before it", read=number(1)),
 ]
@@ -122,38 +125,43 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _arm(interface: str, options: dict[str, Any], index: int, by_lab: bool) -> Recording:
     """Start recording on one interface: from here on every packet that the filter keeps is counted."""
-    linktype = linktype_of(interface)
-    program = bpf.compile_filter(options["filter"], options["snaplen"], linktype)
-    ring = Ring(interface, program, ring_bytes=options["ring_bytes"] or ring_bytes_for(options["snaplen"]))
+    ring = Ring(interface)
+    program = bpf.compile_filter(options["filter"], options["snaplen"], ring.linktype)
+    ring.arm(program, ring_bytes=options["ring_bytes"] or ring_bytes_for(options["snaplen"]))
     start_ns = time.time_ns()
     blocks = lifecycle.out_path(f"{PROGRAM}.{index}.blocks")
     spool = Spool(ring, blocks, max_bytes=options["max_bytes"], stays=by_lab)
-    return Recording(interface=interface, linktype=linktype, ring=ring, spool=spool, start_ns=start_ns)
+    return Recording(interface=interface, linktype=ring.linktype, ring=ring, spool=spool, start_ns=start_ns)
 
 
 def _record(recordings: list[Recording], signals: lifecycle.Signals, snaplen: int) -> None:
     """Keep room in the rings and tell how many packets there are, until the stop, and a block timeout longer."""
-    look_s = _time_to_half_a_ring(min(r.ring.ring_bytes for r in recordings), snaplen)
+    fill_s = _time_to_fill(min(r.ring.ring_bytes for r in recordings), snaplen)
     progress_at = time.monotonic() + _PROGRESS_S
     stop_at: float | None = None
-    while stop_at is None or time.monotonic() < stop_at:
-        signals.wait(look_s if stop_at is None else BLOCK_TIMEOUT_MS / 1000)
-        for recording in recordings:
-            recording.spool.relieve()
-        if signals.stopping and stop_at is None:
-            stop_at = time.monotonic() + BLOCK_TIMEOUT_MS / 1000
-        if time.monotonic() >= progress_at:
+    while True:
+        free = min(recording.spool.relieve() for recording in recordings)
+        now = time.monotonic()
+        look_s = max(_LOOK_SHORTEST_S, min(_LOOK_LONGEST_S, fill_s * (free - _SPARE)))
+        if signals.stopping:
+            if stop_at is None:
+                stop_at = now + BLOCK_TIMEOUT_MS / 1000
+            if now >= stop_at:
+                return
+            look_s = min(look_s, stop_at - now)
+        if now >= progress_at:
             progress_at += _PROGRESS_S
             for recording in recordings:
                 recording.ring.count()
             packets = sum(r.ring.packets for r in recordings)
             lifecycle.emit("progress", packets=packets, dropped=sum(r.ring.drops for r in recordings))
+        signals.wait(look_s)
 
 
-def _time_to_half_a_ring(ring_bytes: int, snaplen: int) -> float:
-    """How long the fastest traffic imaginable here takes to fill half a ring, in seconds: how often to look."""
+def _time_to_fill(ring_bytes: int, snaplen: int) -> float:
+    """How long the fastest traffic imaginable here takes to fill a ring, in seconds."""
     bytes_per_s = min(_WORST_BYTES_PER_S, _WORST_PACKETS_PER_S * (snaplen + _RECORD_OVERHEAD_BYTES))
-    return max(_LOOK_SHORTEST_S, min(_LOOK_LONGEST_S, ring_bytes / 2 / bytes_per_s))
+    return ring_bytes / bytes_per_s
 
 
 def _drain(recordings: list[Recording]) -> bool:
@@ -202,4 +210,4 @@ def _result(recordings: list[Recording], options: dict[str, Any], drained: bool)
 
 
 if __name__ == "__main__":
-    os._exit(main())  # the results are written and standard output has no buffer: nothing is left to tidy up
+    posix._exit(main())  # the results are written and standard output has no buffer: nothing is left to tidy up

@@ -26,12 +26,10 @@ Documentation/networking/packet_mmap.rst.
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
-import os
-import struct
-import sys
-from _socket import AF_INET, AF_PACKET, SO_ERROR, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET, if_nameindex, socket
+import posix
+from _socket import AF_PACKET, SO_ERROR, SOCK_RAW, SOL_SOCKET, if_nameindex, socket
+from _struct import Struct
 
 from lab.inside import bpf
 
@@ -47,7 +45,6 @@ SNAPPED_RING_BYTES, WHOLE_RING_BYTES = 8 << 20, 64 << 20
 a millisecond for 8 MiB."""
 SNAPPED_BYTES = 512
 
-SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 SOL_PACKET = 263
 PACKET_RX_RING = 5
 PACKET_STATISTICS = 6
@@ -57,11 +54,11 @@ TPACKET_V3 = 2
 ETH_P_ALL = 3
 TP_STATUS_USER = 1
 
-_TPACKET_REQ3 = struct.Struct("=7I")  # block size, blocks, frame size, frames, block timeout, private, features
-_TPACKET_STATS_V3 = struct.Struct("=3I")  # packets (drops included), drops, times the ring was found full
+_TPACKET_REQ3 = Struct("=7I")  # block size, blocks, frame size, frames, block timeout, private, features
+_TPACKET_STATS_V3 = Struct("=3I")  # packets (drops included), drops, times the ring was found full
 _FRAME_BYTES = 2048  # only the arithmetic of the request uses it: V3 packs packets of any size into a block
 
-BLOCK_HEADER = struct.Struct("=8xIIII")
+BLOCK_HEADER = Struct("=8xIIII")
 """struct tpacket_block_desc: (version, offset to private), block status, packets, offset of the first, bytes used."""
 
 _LINKTYPE_OF_HARDWARE = {
@@ -84,58 +81,54 @@ class InterfaceUnusable(Exception):
     """The interface is not there, or bears packets whose link type this recorder does not know."""
 
 
-def linktype_of(interface: str) -> int:
-    """The pcap link type (tcpdump.org/linktypes.html) of what a packet socket reads from this interface."""
-    return _LINKTYPE_OF_HARDWARE[_hardware_type(interface)]
-
-
-def _hardware_type(interface: str) -> int:
-    """The ARPHRD_ number; asked of the socket layer, since /sys may show another namespace's interfaces."""
-    request = bytearray(interface.encode()[:15].ljust(40, b"\0"))  # struct ifreq
-    asking = socket(AF_INET, SOCK_DGRAM)
-    try:
-        fcntl.ioctl(asking.fileno(), SIOCGIFHWADDR, request)
-    except OSError as error:
-        names = ", ".join(name for _index, name in if_nameindex())
-        raise InterfaceUnusable(f"interface {interface}: {error.strerror}; there are: {names}") from error
-    finally:
-        asking.close()
-    hardware = int.from_bytes(request[16:18], sys.byteorder)
-    if hardware not in _LINKTYPE_OF_HARDWARE:
-        raise InterfaceUnusable(f"interface {interface}: hardware type {hardware} (linux/if_arp.h) cannot be recorded")
-    return hardware
-
-
 class Ring:
-    """An armed recorder on one interface: from the end of the constructor on, every kept packet is in the ring."""
+    """A recorder on one interface: once it is armed, every kept packet is in the ring."""
 
-    def __init__(self, interface: str, program: list[bpf.Instruction], *, ring_bytes: int) -> None:
-        """Open, size, filter and arm.
+    def __init__(self, interface: str) -> None:
+        """Open a socket on the interface that receives nothing yet.
 
-        Raises: InterfaceUnusable; PermissionError without CAP_NET_RAW; OSError(ENOMEM) for a ring that does not fit.
+        Raises: InterfaceUnusable; PermissionError without CAP_NET_RAW.
         """
         self.interface = interface
-        hardware = _hardware_type(interface)
         self.packets = 0
         """Packets that passed the filter since arming, dropped ones included; as of the last `count()`."""
         self.drops = 0
         """Packets for which no block was free; as of the last `count()`."""
         self._taken_packets = 0
+        self._next = 0
         self.socket = socket(AF_PACKET, SOCK_RAW, 0)
         try:
-            self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-            self.block_bytes, self._blocks = _layout(ring_bytes)
-            self.ring_bytes = self.block_bytes * self._blocks
-            self._set_up_ring()
-            self.memory = mmap.mmap(self.socket.fileno(), self.ring_bytes)
-            self._next = 0
-            bpf.attach(self.socket, program)
-            if hardware == _LOOPBACK_HARDWARE:
-                self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            self.socket.bind((interface, ETH_P_ALL))
-        except BaseException:
+            self.socket.bind((interface, 0))
+        except OSError as error:
             self.socket.close()
-            raise
+            names = ", ".join(name for _index, name in if_nameindex())
+            raise InterfaceUnusable(f"interface {interface}: {error.strerror}; there are: {names}") from error
+        self._hardware = self.socket.getsockname()[3]
+        if self._hardware not in _LINKTYPE_OF_HARDWARE:
+            self.socket.close()
+            raise InterfaceUnusable(
+                f"interface {interface}: hardware type {self._hardware} (linux/if_arp.h) cannot be recorded"
+            )
+
+    @property
+    def linktype(self) -> int:
+        """The pcap link type (tcpdump.org/linktypes.html) of what a packet socket reads from this interface."""
+        return _LINKTYPE_OF_HARDWARE[self._hardware]
+
+    def arm(self, program: list[bpf.Instruction], *, ring_bytes: int) -> None:
+        """Size, filter and go: from the end of this on, every kept packet is in the ring.
+
+        Raises: OSError(ENOMEM) for a ring that does not fit.
+        """
+        self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        self.block_bytes, self._blocks = _layout(ring_bytes)
+        self.ring_bytes = self.block_bytes * self._blocks
+        self._set_up_ring()
+        self.memory = mmap.mmap(self.socket.fileno(), self.ring_bytes)
+        bpf.attach(self.socket, program)
+        if self._hardware == _LOOPBACK_HARDWARE:
+            self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self.socket.bind((self.interface, ETH_P_ALL))
 
     def _set_up_ring(self) -> None:
         frames = self.ring_bytes // min(_FRAME_BYTES, self.block_bytes)
@@ -148,38 +141,45 @@ class Ring:
                 raise
             raise OSError(errno.ENOMEM, f"no memory for a ring of {self.ring_bytes} bytes") from error
 
-    def take(self) -> Iterator[tuple[int, int]]:
-        """Each block that is ready, oldest first: where it starts in `memory`, and the bytes used of it.
+    def ready(self, most: int | None = None) -> list[tuple[int, int, int]]:
+        """The blocks that are ready, oldest first, at most so many: where each starts in `memory`, its packets, and
+        the bytes used of it.
+        """
+        found: list[tuple[int, int, int]] = []
+        for ahead in range(self._blocks if most is None else min(most, self._blocks)):
+            start = (self._next + ahead) % self._blocks * self.block_bytes
+            status, packets, _first, used = BLOCK_HEADER.unpack_from(self.memory, start)
+            if not status & TP_STATUS_USER:
+                break
+            found.append((start, packets, used))
+        return found
+
+    def give_back(self, blocks: list[tuple[int, int, int]]) -> None:
+        """Let the kernel fill these again, the oldest that are ready."""
+        for start, packets, _used in blocks:
+            self.memory[start + 8 : start + 12] = b"\0\0\0\0"  # block status: TP_STATUS_KERNEL
+            self._taken_packets += packets
+        self._next = (self._next + len(blocks)) % self._blocks
+
+    def take(self) -> Iterator[int]:
+        """Each block that is ready, oldest first: where it starts in `memory`.
 
         It is given back to the kernel when the next one is asked for.
         """
-        while True:
-            start = self._next * self.block_bytes
-            status, packets, _first, used = BLOCK_HEADER.unpack_from(self.memory, start)
-            if not status & TP_STATUS_USER:
-                return
-            yield start, used
-            self._taken_packets += packets
-            self.memory[start + 8 : start + 12] = b"\0\0\0\0"  # block status: TP_STATUS_KERNEL
-            self._next = (self._next + 1) % self._blocks
+        while oldest := self.ready(1):
+            yield oldest[0][0]
+            self.give_back(oldest)
 
-    def more_than_half_waits(self) -> bool:
-        """Whether the kernel has filled more than half of the ring since a block was last given back."""
-        middle = (self._next + self._blocks // 2) % self._blocks
-        return bool(BLOCK_HEADER.unpack_from(self.memory, middle * self.block_bytes)[0] & TP_STATUS_USER)
+    def share_waiting(self) -> float:
+        """How much of the ring waits to be taken, 0 to 1."""
+        return len(self.ready()) / self._blocks
 
     def all_handed_over(self) -> bool:
         """Whether every packet counted so far stands in a block that is ready or was taken (call `count()` before).
 
         The block being filled is handed over at the latest `BLOCK_TIMEOUT_MS` after it was opened.
         """
-        handed_over = self._taken_packets
-        for ahead in range(self._blocks):
-            start = (self._next + ahead) % self._blocks * self.block_bytes
-            status, packets, _first, _used = BLOCK_HEADER.unpack_from(self.memory, start)
-            if not status & TP_STATUS_USER:
-                break
-            handed_over += packets
+        handed_over = self._taken_packets + sum(packets for _start, packets, _used in self.ready())
         return handed_over >= self.packets - self.drops
 
     def count(self) -> None:
@@ -196,7 +196,7 @@ class Ring:
     def take_error(self) -> str | None:
         """What went wrong meanwhile (ENETDOWN: the interface went down or away); None if nothing did."""
         number = self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
-        return os.strerror(number) if number else None
+        return posix.strerror(number) if number else None
 
     def close(self) -> None:
         self.memory.close()
