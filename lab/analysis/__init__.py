@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import accumulate
+from functools import cached_property, partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import polars as pl
 
+    from lab.analysis.cells import Rows
+    from lab.analysis.parquet import Part
     from lab.analysis.survey import Records, Survey
     from lab.errors import CaptureFileBroken
 
@@ -34,10 +36,10 @@ KEPT_PACKETS = 1_200_000
 """Packets whose columns are kept in memory (about 110 MiB); a longer capture is read again for its packets table."""
 LARGEST_IN_MEMORY_AGAIN = 8 << 20
 """Bytes of one array of the state that a second pass over a capture keeps in memory."""
-ROWS_AT_ONCE = 1 << 15
-PACKET_ROWS_AT_ONCE = 1 << 16
-PACKET_ROWS_AGAIN = 1 << 15
-"""The same in a second pass, where memory counts."""
+ROWS_AT_ONCE = 1 << 16
+PACKET_ROWS_AT_ONCE = 1 << 17
+ROWS_AGAIN = PACKET_ROWS_AGAIN = 1 << 15
+"""The same of a capture too long to keep, where memory counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,23 +93,34 @@ class Analysis:
         """One row a TCP connection, in the order they were opened."""
         import polars as pl
 
+        from lab.analysis import cells, tables
+
         if not self._connection_count:
             return pl.concat(self.connection_chunks())
         with ThreadPoolExecutor() as pool:
-            parts = list(pool.map(self._connection_rows, range(0, self._connection_count, ROWS_AT_ONCE)))
-        return pl.concat(parts)
+            return pl.concat(
+                pool.map(lambda part: cells.frame(part(), tables.CONNECTION_COLUMNS), self._connection_parts())
+            )
 
     def connection_chunks(self) -> Iterator[pl.DataFrame]:
         """Yield the connections table in parts, at least one."""
         import polars as pl
 
-        from lab.analysis import tables
+        from lab.analysis import cells, tables
 
-        for first in range(0, self._connection_count, ROWS_AT_ONCE):
-            yield self._connection_rows(first)
-            self._survey.spill.forget()
+        for part in self._connection_parts():
+            yield cells.frame(part(), tables.CONNECTION_COLUMNS)
         if not self._connection_count:
             yield pl.DataFrame(schema=tables.schema(tables.CONNECTION_COLUMNS))
+
+    def _connection_parts(self) -> Iterator[Part]:
+        """Yield what makes the connections table, part by part."""
+        count = self._connection_count
+        parts = -(-count // (ROWS_AGAIN if self._kept is None else ROWS_AT_ONCE))
+        edges = [count * part // parts for part in range(parts + 1)] if parts else []
+        for first, end in pairwise(edges):
+            yield partial(self._connection_rows, first, end - first)
+            self._survey.spill.forget()
 
     @property
     def _connection_count(self) -> int:
@@ -115,22 +128,21 @@ class Analysis:
 
         return int(self._survey.state.counts[CONNECTIONS])
 
-    def _connection_rows(self, first: int) -> pl.DataFrame:
-        """The rows of at most `ROWS_AT_ONCE` connections from this one."""
+    def _connection_rows(self, first: int, count: int) -> Rows:
+        """The rows of so many connections from this one."""
         import numpy as np
 
         from lab.analysis import rows
 
         lossy = np.array([bool(record.interface.dropped) for record in self._survey.captures], np.bool_)
-        count = min(ROWS_AT_ONCE, self._connection_count - first)
         return rows.connection_rows(self._survey.state, first, count, lossy, self._addresses)
 
     @cached_property
     def flows(self) -> pl.DataFrame:
         """One row a UDP or ICMP exchange, in the order of their first packets."""
-        from lab.analysis import rows
+        from lab.analysis import cells, rows, tables
 
-        return rows.flow_rows(self._survey.state, self._addresses)
+        return cells.frame(rows.flow_rows(self._survey.state, self._addresses), tables.FLOWS)
 
     @cached_property
     def frames(self) -> pl.DataFrame | None:
@@ -143,19 +155,31 @@ class Analysis:
         """One row a frame, in the order of the files. Holds them all: some 150 bytes a packet."""
         import polars as pl
 
+        from lab.analysis import cells, tables
+
         if not self._kept:
             parts = list(self.packet_chunks())
         else:
             index = list(accumulate((chunk.size for chunk in self._kept), initial=0))
             with ThreadPoolExecutor() as pool:
-                parts = list(pool.map(self._packet_rows, self._kept, index))
+                parts = list(
+                    pool.map(lambda *part: cells.frame(self._packet_rows(*part), tables.PACKETS), self._kept, index)
+                )
         return pl.concat(parts, rechunk=False)
 
     def packet_chunks(self) -> Iterator[pl.DataFrame]:
         """Yield the packets table in parts, at least one, in order; bounded memory whatever the number of packets."""
         import polars as pl
 
-        from lab.analysis import tables
+        from lab.analysis import cells, tables
+
+        for part in self._packet_parts():
+            yield cells.frame(part(), tables.PACKETS)
+        if not self.packet_count:
+            yield pl.DataFrame(schema=tables.schema(tables.PACKETS))
+
+    def _packet_parts(self) -> Iterator[Part]:
+        """Yield what makes the packets table, part by part."""
         from lab.analysis.spill import Spill
         from lab.analysis.survey import survey
 
@@ -171,13 +195,11 @@ class Analysis:
         for chunk in chunks:
             for first in range(0, chunk.size, PACKET_ROWS_AT_ONCE):
                 part = chunk[first : first + PACKET_ROWS_AT_ONCE]
-                yield self._packet_rows(part, index)
+                yield partial(self._packet_rows, part, index)
                 index += part.size
             self._survey.spill.forget()
-        if not index:
-            yield pl.DataFrame(schema=tables.schema(tables.PACKETS))
 
-    def _packet_rows(self, chunk: Records, index: int) -> pl.DataFrame:
+    def _packet_rows(self, chunk: Records, index: int) -> Rows:
         """The rows of one chunk, whose first packet has this index."""
         from lab.analysis import rows
 
@@ -254,16 +276,16 @@ def write_vantages(analyses: Mapping[str, Analysis], folder: Path) -> None:
 
 def _write_tables(analyses: Sequence[tuple[str | None, Analysis]], folder: Path) -> None:
     from lab.analysis import tables
-    from lab.analysis.parquet import write_chunks
+    from lab.analysis.parquet import parts_of, write_chunks
 
     made = {
-        "packets": (tables.PACKETS, lambda analysis: analysis.packet_chunks()),
-        "connections": (tables.CONNECTION_COLUMNS, lambda analysis: analysis.connection_chunks()),
-        "flows": (tables.FLOWS, lambda analysis: [analysis.flows]),
-        "captures": (tables.CAPTURES, lambda analysis: [analysis.captures]),
+        "packets": (tables.PACKETS, lambda analysis: analysis._packet_parts()),
+        "connections": (tables.CONNECTION_COLUMNS, lambda analysis: analysis._connection_parts()),
+        "flows": (tables.FLOWS, lambda analysis: parts_of(analysis.flows)),
+        "captures": (tables.CAPTURES, lambda analysis: parts_of(analysis.captures)),
     }
     if all(analysis.frames is not None for _, analysis in analyses):
-        made["frames"] = (tables.FRAMES, lambda analysis: [analysis.frames])
+        made["frames"] = (tables.FRAMES, lambda analysis: parts_of(analysis.frames))
     named = any(name is not None for name, _ in analyses)
     folder.mkdir(parents=True, exist_ok=True)
     for table, (columns, chunks_of) in made.items():

@@ -65,7 +65,16 @@ def _the_rest() -> None:
     """Call the kernels that find packets (in a ring's blocks, in a file), take them apart, and write rows."""
     import numpy as np
 
-    from lab.analysis import columns, endpoints, judgements, packet_columns, packets, records, ring_blocks
+    from lab.analysis import (
+        columns,
+        endpoints,
+        judgements,
+        packet_columns,
+        packets,
+        parquet_values,
+        records,
+        ring_blocks,
+    )
     from lab.analysis.endpoints import with_slots
     from lab.analysis.packet_records import PACKET, WORK
     from lab.analysis.state import HISTORY_TEXT, empty_state, with_room
@@ -91,6 +100,12 @@ def _the_rest() -> None:
     records.pcapng_records(nothing, 0, 0, False, interfaces, 0, frames, 0)
     endpoints.fill_slots(state.slots, state.pairs, 0)
     endpoints.fill_address_slots(state.address_slots, state.addresses, 0)
+    numbers, room = np.zeros(1, np.int64), np.empty(parquet_values.MOST_BYTES_OF_A_HEAD, np.uint8)
+    parquet_values.pack_differences(numbers, False, numbers, room)
+    known = np.zeros(1, np.bool_)
+    parquet_values.keep(numbers, known, numbers)
+    parquet_values.note_codes(numbers, known)
+    parquet_values.pack_codes(numbers[:0], numbers, 1, numbers, room)
     ring_blocks.convert_nothing()
 
 

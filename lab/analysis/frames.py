@@ -29,6 +29,7 @@ import polars as pl
 
 from lab.analysis import tables
 from lab.analysis.capture_file import Batch, CaptureReader
+from lab.analysis.cells import Mask, coded, where
 from lab.analysis.packets import (
     ETHERNET,
     ETHERTYPE_IPV4,
@@ -37,7 +38,6 @@ from lab.analysis.packets import (
     ETHERTYPE_QINQ_OLD,
     ETHERTYPE_VLAN,
 )
-from lab.analysis.rows import Mask, coded, where
 from lab.analysis.words import ICMP, ICMP6, TCP, UDP
 from lab.errors import CaptureFileBroken
 
@@ -95,11 +95,11 @@ def _rows(batch: Batch, linktypes: Numbers, index: int, first_interface: int) ->
         "original_bytes": pl.Series(original.copy()),
         "src_mac": _texts(head.at(6, 6), None, _mac),
         "dst_mac": _texts(head.at(0, 6), None, _mac),
-        "cast": coded(cast.astype(np.uint8), CASTS),
-        "ethertype": where(ethertype >= SMALLEST_ETHERTYPE, ethertype),
+        "cast": coded(cast.astype(np.uint8), CASTS).series(),
+        "ethertype": where(ethertype >= SMALLEST_ETHERTYPE, ethertype).series(),
         "link_header_bytes": pl.Series(link),
         **layers,
-        "arp_operation": coded(operation.astype(np.uint8), ARP_OPERATIONS),
+        "arp_operation": coded(operation.astype(np.uint8), ARP_OPERATIONS).series(),
         "arp_sender_mac": _texts(head.at(link + 8, 6), arp, _mac),
         "arp_sender_addr": _texts(head.at(link + 14, 4), arp, _address),
         "arp_target_mac": _texts(head.at(link + 18, 6), arp & (head.at(link + 18, 6) > 0), _mac),
@@ -162,13 +162,13 @@ def _layers(
     arp = ethertype == ETHERTYPE_ARP
     data = np.where(arp, ARP_BYTES, total - ip_header - transport)
     return {
-        "ip_header_bytes": where(ip, ip_header),
-        "transport_header_bytes": where(tcp | eight, transport),
+        "ip_header_bytes": where(ip, ip_header).series(),
+        "transport_header_bytes": where(tcp | eight, transport).series(),
         "data_bytes": pl.Series(np.maximum(data, 0)),
         "trailer_bytes": pl.Series(np.maximum(original - link - ip_header - transport - data, 0)),
-        "dont_fragment": where(v4, place & 0x4000 > 0),
-        "more_fragments": where(v4, place & 0x2000 > 0),
-        "fragment_offset": where(v4, offset),
+        "dont_fragment": where(v4, place & 0x4000 > 0).series(),
+        "more_fragments": where(v4, place & 0x2000 > 0).series(),
+        "fragment_offset": where(v4, offset).series(),
     }
 
 

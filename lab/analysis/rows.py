@@ -1,8 +1,4 @@
-"""From arrays to tables: polars DataFrames as `tables.py` lists them, words for codes, null for what is not known.
-
-A column of numbers is the array itself, not a copy; nulls are a mask beside it. Most columns of most captures have no
-null at all (every packet is TCP), and that is looked for first.
-"""
+"""From the state and the packets to rows of the tables that `tables.py` lists, column by column (`cells.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,57 +13,15 @@ import numpy.typing as npt
 import polars as pl
 
 from lab.analysis import columns as at
-from lab.analysis import judgements, packet_columns, tables, words
+from lab.analysis import judgements, packet_columns, words
 from lab.analysis import packet_columns as has
+from lab.analysis.cells import Array, Cells, Rows, coded, flag, same, unless, where, words_of
 from lab.analysis.columns import Columns
 from lab.analysis.state import ADDRESSES, CONNECTIONS, FLOWS, HISTORY_TEXT, State
 
-Array = npt.NDArray[np.generic]
-Mask = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 ENDS_AT_ONCE = 1 << 15
 """Connections whose records are read before they are forgotten: what bounds memory."""
-
-
-def _nothing(count: int, kind: Any) -> pl.Series:
-    """Make a column of nulls."""
-    return pl.Series([None], dtype=kind).new_from_index(0, count)
-
-
-def where(condition: Mask, values: Array) -> pl.Series:
-    """Make a column with null where the condition does not hold."""
-    column = pl.Series(values)
-    if condition.all():
-        return column
-    if not condition.any():
-        return _nothing(len(column), column.dtype)
-    return column.zip_with(pl.Series(condition), pl.Series([None], dtype=column.dtype))
-
-
-def unless(values: Array, absent: int) -> pl.Series:
-    """Make a column with null where the array holds `absent`."""
-    return where(np.asarray(values != absent), values)
-
-
-@cache
-def words_of(names: tuple[str, ...]) -> pl.Series:
-    """The words themselves (without the empty one), in the order of their codes."""
-    return pl.Series([name for name in names if name], dtype=tables.enumeration(names))
-
-
-def coded(codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
-    """Make a column of words from their codes; code 0 is null where the first word is empty."""
-    known_words = words_of(names)
-    if names[0]:
-        return known_words[pl.Series(codes)]
-    if not codes.any():
-        return _nothing(codes.size, known_words.dtype)
-    return known_words[where(codes > 0, codes - (codes > 0))]
-
-
-def flag(values: npt.NDArray[np.uint8]) -> pl.Series:
-    """Make a column of booleans from 0 and 1."""
-    return pl.Series(values.view(np.bool_))
 
 
 def address_texts(state: State) -> pl.Series:
@@ -85,18 +38,7 @@ def address_texts(state: State) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def _shaped(columns: dict[str, pl.Series], spec: tuple[tables.Column, ...]) -> pl.DataFrame:
-    """Give the columns the types and the order of the table."""
-    kinds = tables.schema(spec)
-    found = ((columns[name], name, kind) for name, kind in kinds.items())
-    return pl.DataFrame(
-        [(column if column.dtype == kind else column.cast(kind)).alias(name) for column, name, kind in found]
-    )
-
-
-def connection_rows(
-    state: State, first: int, count: int, lossy: npt.NDArray[np.bool_], addresses: pl.Series
-) -> pl.DataFrame:
+def connection_rows(state: State, first: int, count: int, lossy: npt.NDArray[np.bool_], addresses: pl.Series) -> Rows:
     """The rows of connections `first` to `first + count`."""
     c, s = at.connection_columns(count)
     judgements.judge_connections(state, first, count, lossy, c, s)
@@ -108,15 +50,15 @@ def connection_rows(
     histories = pl.Series([texts[i, : lengths[i]].tobytes().decode() for i in range(distinct)], dtype=pl.String)
     unknown = int(at.NOT_KNOWN)
     columns = {
-        "id": pl.Series(np.arange(first, first + count, dtype=np.uint32)),
-        "capture": pl.Series(c.u16[at.CAPTURE]),
-        "ip_version": pl.Series(c.u8[at.IP_VERSION]),
-        "orig_addr": addresses[pl.Series(c.u32[at.ORIG_ADDRESS])],
-        "orig_port": pl.Series(c.u16[at.ORIG_PORT]),
-        "resp_addr": addresses[pl.Series(c.u32[at.RESP_ADDRESS])],
-        "resp_port": pl.Series(c.u16[at.RESP_PORT]),
-        "start_ns": pl.Series(c.i64[at.START_NS]),
-        "duration_ns": pl.Series(c.i64[at.DURATION_NS]),
+        "id": Cells(np.arange(first, first + count, dtype=np.uint32)),
+        "capture": Cells(c.u16[at.CAPTURE]),
+        "ip_version": Cells(c.u8[at.IP_VERSION]),
+        "orig_addr": Cells(c.u32[at.ORIG_ADDRESS], words=addresses),
+        "orig_port": Cells(c.u16[at.ORIG_PORT]),
+        "resp_addr": Cells(c.u32[at.RESP_ADDRESS], words=addresses),
+        "resp_port": Cells(c.u16[at.RESP_PORT]),
+        "start_ns": Cells(c.i64[at.START_NS]),
+        "duration_ns": Cells(c.i64[at.DURATION_NS]),
         "handshake": coded(c.u8[at.HANDSHAKE], words.HANDSHAKES),
         "handshake_reason": coded(c.u8[at.REASON], words.REASONS),
         "handshake_variant": coded(c.u8[at.VARIANT], words.VARIANTS),
@@ -127,62 +69,62 @@ def connection_rows(
         "reset_ns": unless(c.i64[at.RESET_NS], unknown),
         "active_closer": coded(c.u8[at.CLOSER], words.CLOSERS),
         "time_wait": coded(c.u8[at.TIME_WAIT], words.TIME_WAITS),
-        "history": histories[pl.Series(c.u32[at.HISTORY])],
+        "history": Cells(c.u32[at.HISTORY], words=histories),
         "conn_state": coded(c.u8[at.CONN_STATE], words.CONN_STATES),
         "evidence_lost": flag(c.u8[at.EVIDENCE_LOST]),
-        "syn_count": pl.Series(c.u32[at.SYNS]),
-        "syn_ack_count": pl.Series(c.u32[at.SYN_ACKS]),
+        "syn_count": Cells(c.u32[at.SYNS]),
+        "syn_ack_count": Cells(c.u32[at.SYN_ACKS]),
         "syn_ack_rtt_ns": unless(c.i64[at.SYN_ACK_RTT_NS], unknown),
         "ack_rtt_ns": unless(c.i64[at.ACK_RTT_NS], unknown),
         "window_scaling": flag(c.u8[at.WINDOW_SCALING]),
         "sack": flag(c.u8[at.SACK]),
         "timestamps": flag(c.u8[at.TIMESTAMPS]),
         "fast_open_option": flag(c.u8[at.FAST_OPEN_OPTION]),
-        "capture_duplicates": pl.Series(c.u32[at.CAPTURE_DUPLICATES]),
-        "icmp_errors": pl.Series(c.u32[at.ICMP_ERRORS]),
+        "capture_duplicates": Cells(c.u32[at.CAPTURE_DUPLICATES]),
+        "icmp_errors": Cells(c.u32[at.ICMP_ERRORS]),
         "icmp_type": unless(c.i32[at.ICMP_TYPE], -1),
         "icmp_code": unless(c.i32[at.ICMP_CODE], -1),
-        "first_packet": pl.Series(c.i64[at.FIRST_PACKET].view(np.uint64)),
-        "last_packet": pl.Series(c.i64[at.LAST_PACKET].view(np.uint64)),
+        "first_packet": Cells(c.i64[at.FIRST_PACKET].view(np.uint64)),
+        "last_packet": Cells(c.i64[at.LAST_PACKET].view(np.uint64)),
         "previous": unless(c.i32[at.PREVIOUS], -1),
     }
     for who, part in (("orig", slice(0, count)), ("resp", slice(count, 2 * count))):
         side = Columns(*(array[:, part] for array in s))
         columns |= _side_columns(who, side, c.i64[at.DURATION_NS])
-    return _shaped(columns, tables.CONNECTION_COLUMNS)
+    return columns
 
 
-def _side_columns(who: str, s: Columns, duration_ns: npt.NDArray[np.int64]) -> dict[str, pl.Series]:
+def _side_columns(who: str, s: Columns, duration_ns: npt.NDArray[np.int64]) -> dict[str, Cells]:
     """The columns of one side, named for it."""
     unknown = int(at.NOT_KNOWN)
     sent = s.i64[at.SIDE_BYTES]
     lasts = duration_ns > 0
     columns = {
-        "packets": pl.Series(s.u32[at.SIDE_PACKETS]),
-        "bytes": pl.Series(sent.view(np.uint64)),
-        "missing_bytes": pl.Series(s.i64[at.SIDE_MISSING_BYTES].view(np.uint64)),
+        "packets": Cells(s.u32[at.SIDE_PACKETS]),
+        "bytes": Cells(sent.view(np.uint64)),
+        "missing_bytes": Cells(s.i64[at.SIDE_MISSING_BYTES].view(np.uint64)),
         "isn": unless(s.i64[at.SIDE_ISN], unknown),
         "mss": unless(s.i32[at.SIDE_MSS], -1),
         "wscale": unless(s.i32[at.SIDE_WSCALE], -1),
         "sack_permitted": flag(s.u8[at.SIDE_SACK]),
         "timestamps_offered": flag(s.u8[at.SIDE_TIMESTAMPS]),
-        "new_segments": pl.Series(s.u32[at.SIDE_NEW]),
-        "retransmissions": pl.Series(s.u32[at.SIDE_RETRANSMISSIONS]),
-        "partial_retransmissions": pl.Series(s.u32[at.SIDE_PARTIAL]),
-        "fast_retransmissions": pl.Series(s.u32[at.SIDE_FAST]),
-        "timeout_retransmissions": pl.Series(s.u32[at.SIDE_TIMEOUT]),
-        "spurious_retransmissions": pl.Series(s.u32[at.SIDE_SPURIOUS]),
-        "retransmitted_bytes": pl.Series(s.u32[at.SIDE_RETRANSMITTED_BYTES]),
-        "out_of_order": pl.Series(s.u32[at.SIDE_OUT_OF_ORDER]),
-        "keep_alives": pl.Series(s.u32[at.SIDE_KEEP_ALIVES]),
-        "probes": pl.Series(s.u32[at.SIDE_PROBES]),
-        "duplicate_acks": pl.Series(s.u32[at.SIDE_DUPLICATE_ACKS]),
-        "zero_windows": pl.Series(s.u32[at.SIDE_ZERO_WINDOWS]),
-        "super_segments": pl.Series(s.u32[at.SIDE_SUPER_SEGMENTS]),
-        "pure_acks": pl.Series(s.u32[at.SIDE_PURE_ACKS]),
-        "fins": pl.Series(s.u32[at.SIDE_FINS]),
-        "resets": pl.Series(s.u32[at.SIDE_RESETS]),
-        "rtt_samples": pl.Series(s.u32[at.SIDE_RTT_SAMPLES]),
+        "new_segments": Cells(s.u32[at.SIDE_NEW]),
+        "retransmissions": Cells(s.u32[at.SIDE_RETRANSMISSIONS]),
+        "partial_retransmissions": Cells(s.u32[at.SIDE_PARTIAL]),
+        "fast_retransmissions": Cells(s.u32[at.SIDE_FAST]),
+        "timeout_retransmissions": Cells(s.u32[at.SIDE_TIMEOUT]),
+        "spurious_retransmissions": Cells(s.u32[at.SIDE_SPURIOUS]),
+        "retransmitted_bytes": Cells(s.u32[at.SIDE_RETRANSMITTED_BYTES]),
+        "out_of_order": Cells(s.u32[at.SIDE_OUT_OF_ORDER]),
+        "keep_alives": Cells(s.u32[at.SIDE_KEEP_ALIVES]),
+        "probes": Cells(s.u32[at.SIDE_PROBES]),
+        "duplicate_acks": Cells(s.u32[at.SIDE_DUPLICATE_ACKS]),
+        "zero_windows": Cells(s.u32[at.SIDE_ZERO_WINDOWS]),
+        "super_segments": Cells(s.u32[at.SIDE_SUPER_SEGMENTS]),
+        "pure_acks": Cells(s.u32[at.SIDE_PURE_ACKS]),
+        "fins": Cells(s.u32[at.SIDE_FINS]),
+        "resets": Cells(s.u32[at.SIDE_RESETS]),
+        "rtt_samples": Cells(s.u32[at.SIDE_RTT_SAMPLES]),
         "rtt_min_ns": unless(s.i64[at.SIDE_RTT_MIN_NS], unknown),
         "rtt_mean_ns": unless(s.i64[at.SIDE_RTT_MEAN_NS], unknown),
         "throughput_bps": where(lasts, sent * 8e9 / np.where(lasts, duration_ns, 1)),
@@ -190,7 +132,7 @@ def _side_columns(who: str, s: Columns, duration_ns: npt.NDArray[np.int64]) -> d
     return {f"{who}_{name}": column for name, column in columns.items()}
 
 
-def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
+def flow_rows(state: State, addresses: pl.Series) -> Rows:
     """The rows of all flows."""
     flows = state.flows[: int(state.counts[FLOWS])]
     pairs = state.pairs[flows["pair"]]
@@ -206,35 +148,34 @@ def flow_rows(state: State, addresses: pl.Series) -> pl.DataFrame:
     def of_resp(name: str) -> Any:
         return np.where(orig_high, pairs[f"low_{name}"], pairs[f"high_{name}"])
 
-    def sent(name: str, *, by_high: npt.NDArray[np.bool_]) -> pl.Series:
-        return pl.Series(np.where(by_high, flows[f"high_{name}"], flows[f"low_{name}"]))
+    def sent(name: str, *, by_high: npt.NDArray[np.bool_]) -> Cells:
+        return Cells(np.where(by_high, flows[f"high_{name}"], flows[f"low_{name}"]))
 
-    columns = {
-        "id": pl.Series(np.arange(flows.size, dtype=np.uint32)),
-        "capture": pl.Series((pairs["vantage"] >> 16).astype(np.uint16)),
-        "ip_version": pl.Series(pairs["ip_version"].copy()),
-        "protocol": pl.Series(np.ascontiguousarray(pairs["protocol"])),
-        "orig_addr": addresses[pl.Series(of_orig("address"))],
+    return {
+        "id": Cells(np.arange(flows.size, dtype=np.uint32)),
+        "capture": Cells((pairs["vantage"] >> 16).astype(np.uint16)),
+        "ip_version": Cells(pairs["ip_version"].copy()),
+        "protocol": Cells(np.ascontiguousarray(pairs["protocol"])),
+        "orig_addr": Cells(of_orig("address"), words=addresses),
         "orig_port": where(udp, of_orig("port")),
-        "resp_addr": addresses[pl.Series(of_resp("address"))],
+        "resp_addr": Cells(of_resp("address"), words=addresses),
         "resp_port": where(udp, of_resp("port")),
         "icmp_id": where(icmp, pairs["low_port"].copy()),
         "icmp_type": where(informed, flows["icmp_type"].copy()),
         "icmp_code": where(informed, flows["icmp_code"].copy()),
-        "start_ns": pl.Series(flows["first_t"].copy()),
-        "duration_ns": pl.Series(flows["last_t"] - flows["first_t"]),
+        "start_ns": Cells(flows["first_t"].copy()),
+        "duration_ns": Cells(flows["last_t"] - flows["first_t"]),
         "first_answer_ns": where(answered, flows["first_reply_t"] - flows["first_t"]),
         "orig_packets": sent("packets", by_high=orig_high),
         "resp_packets": sent("packets", by_high=~orig_high),
         "orig_bytes": sent("bytes", by_high=orig_high),
         "resp_bytes": sent("bytes", by_high=~orig_high),
-        "fragments": pl.Series(flows["fragments"].copy()),
-        "icmp_errors": pl.Series(flows["icmp_errors"].copy()),
-        "capture_duplicates": pl.Series(flows["capture_duplicates"].copy()),
-        "first_packet": pl.Series(flows["first_packet"].copy()),
-        "last_packet": pl.Series(flows["last_packet"].copy()),
+        "fragments": Cells(flows["fragments"].copy()),
+        "icmp_errors": Cells(flows["icmp_errors"].copy()),
+        "capture_duplicates": Cells(flows["capture_duplicates"].copy()),
+        "first_packet": Cells(flows["first_packet"].copy()),
+        "last_packet": Cells(flows["last_packet"].copy()),
     }
-    return _shaped(columns, tables.FLOWS)
 
 
 def packet_ends(state: State, forget: Callable[[], None]) -> Records:
@@ -249,7 +190,7 @@ def packet_ends(state: State, forget: Callable[[], None]) -> Records:
 
 def packet_rows(
     state: State, ends: Records, packets: Records, index: int, spurious: npt.NDArray[np.int64], addresses: pl.Series
-) -> pl.DataFrame:
+) -> Rows:
     """The rows of the given packets, the first of which has this index; `ends` are those of `packet_ends`.
 
     `spurious` are the indexes of retransmissions that a later DSACK proved to have been needless.
@@ -263,32 +204,29 @@ def packet_rows(
         p.u16[at.MARKS, later] |= words.SPURIOUS
         marks_met |= words.SPURIOUS
 
-    def known(reason: int, values: Array) -> pl.Series:
+    def known(reason: int, values: Array, names: pl.Series | None = None) -> Cells:
         """Make a column with null where that is not known of the packet."""
         if of_all & reason:
-            return pl.Series(values)
+            return Cells(values, True, names)
         if not of_any & reason:
-            return _nothing(count, pl.Series(values[:0]).dtype)
-        return where(p.u16[at.KNOWN] & reason > 0, values)
+            return Cells(values, False, names)
+        return Cells(values, p.u16[at.KNOWN] & reason > 0, names)
 
-    def word(reason: int, codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
+    def word(reason: int, codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> Cells:
         """Make a column of words from codes that begin at 1, likewise."""
-        known_words = words_of(names)
-        if not of_any & reason:
-            return _nothing(count, known_words.dtype)
-        return known_words[known(reason, codes - (codes > 0))]
+        return known(reason, codes - (codes > 0), words_of(names))
 
     source_port, destination_port = p.u16[at.SOURCE_PORT], p.u16[at.DESTINATION_PORT]
     columns = {
-        "index": pl.Series(np.arange(index, index + count, dtype=np.uint64)),
-        "t_ns": pl.Series(p.i64[at.T_NS]),
-        "interface": pl.Series(p.u16[at.INTERFACE]),
-        "captured_bytes": pl.Series(p.u32[at.CAPTURED]),
-        "original_bytes": pl.Series(p.u32[at.ORIGINAL]),
+        "index": Cells(np.arange(index, index + count, dtype=np.uint64)),
+        "t_ns": Cells(p.i64[at.T_NS]),
+        "interface": Cells(p.u16[at.INTERFACE]),
+        "captured_bytes": Cells(p.u32[at.CAPTURED]),
+        "original_bytes": Cells(p.u32[at.ORIGINAL]),
         "vlan": known(has.KNOWN_VLAN, p.u16[at.VLAN]),
         "ip_version": known(has.KNOWN_IP, p.u8[at.VERSION]),
-        "src_addr": addresses[known(has.KNOWN_ADDRESSES, p.u32[at.SOURCE_ADDRESS])],
-        "dst_addr": addresses[known(has.KNOWN_ADDRESSES, p.u32[at.DESTINATION_ADDRESS])],
+        "src_addr": known(has.KNOWN_ADDRESSES, p.u32[at.SOURCE_ADDRESS], addresses),
+        "dst_addr": known(has.KNOWN_ADDRESSES, p.u32[at.DESTINATION_ADDRESS], addresses),
         "protocol": known(has.KNOWN_IP, p.u8[at.PROTOCOL]),
         "ip_id": known(has.KNOWN_IPV4, p.u16[at.IP_ID]),
         "ttl": known(has.KNOWN_IP, p.u8[at.TTL]),
@@ -305,7 +243,7 @@ def packet_rows(
         "timestamp_value": known(has.KNOWN_TIMESTAMPS, p.u32[at.TIMESTAMP_VALUE]),
         "timestamp_echo": known(has.KNOWN_TIMESTAMPS, p.u32[at.TIMESTAMP_ECHO]),
         "sack_blocks": known(has.KNOWN_TCP, p.u8[at.SACK_BLOCKS]),
-        "payload_bytes": pl.Series(p.u32[at.PAYLOAD]),
+        "payload_bytes": Cells(p.u32[at.PAYLOAD]),
         "connection": known(has.KNOWN_CONNECTION, p.u32[at.CONNECTION]),
         "flow": known(has.KNOWN_FLOW, p.u32[at.FLOW]),
         "direction": word(has.KNOWN_DIRECTION, p.u8[at.DIRECTION], words.DIRECTIONS),
@@ -315,7 +253,7 @@ def packet_rows(
     for bit, mark in enumerate(words.MARKS):
         # Nearly all marks are rare: most chunks of packets have none of them.
         if marks_met & (1 << bit):
-            columns[mark] = pl.Series(p.u16[at.MARKS] & (1 << bit) > 0)
+            columns[mark] = Cells(p.u16[at.MARKS] & (1 << bit) > 0)
         else:
-            columns[mark] = pl.Series([False]).new_from_index(0, count)
-    return _shaped(columns, tables.PACKETS)
+            columns[mark] = Cells(same(False, count))
+    return columns
