@@ -39,6 +39,8 @@ class _Churning:
         self._arrivals = self._pace.count_within(phase.duration_ns)
         self._following = 0
         self._free_since = start_ns
+        self._over = False
+        """The time is over, and what was due before that and found room has begun."""
         self._left: dict[int, int] = {}
         """Descriptor -> messages still to exchange, of the short connections that stand."""
         self._connecting = Connecting(worker, CHURN_BASE)
@@ -51,11 +53,13 @@ class _Churning:
         with Exchange(worker, base=CHURN_BASE) as exchange, self._closing:
             while not worker.stopping:
                 now = time.monotonic_ns()
-                if now >= self._end and not self._busy():
+                if not self._over:
+                    self._begin(now)
+                    self._over = now >= self._end
+                if self._over and not self._busy():
                     break
                 if now >= self._end + self._phase.grace_ns:
                     break
-                self._begin(now)
                 for fd, events in worker.poll():
                     self._event(fd, events, exchange)
                 self._connecting.expire(time.monotonic_ns())
@@ -72,7 +76,7 @@ class _Churning:
     def _begin(self, now: int) -> None:
         """Begin the connections that are due, and set the timer for the next."""
         worker = self._worker
-        while self._following < self._arrivals and self._busy() < self._cap and now < self._end:
+        while self._following < self._arrivals and self._busy() < self._cap:
             due = self._pace.due_ns(self._following)
             if due > now:
                 worker.timer.arm(due)
