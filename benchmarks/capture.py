@@ -120,11 +120,9 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {"sidecar": [], "tcpdump": [], "scapy": []}
     with tempfile.TemporaryDirectory() as folder:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        environment |= {"PYTHONPYCACHEPREFIX": f"{folder}/bytecode", "LAB_OUT": folder, "LAB_BARRIER": "signal"}
-        environment["PYTHONPATH"] = MODULE_PATH
-        for module in ("lab.inside.capture", "scapy.sendrecv"):  # compiled once, as they are in an image
-            subprocess.run([sys.executable, "-c", f"import {module}"], env=environment, cwd=PROJECT, check=True)
-        one_run("sidecar", 10, Path(folder), environment)  # loads the conversion
+        environment |= {"LAB_OUT": folder, "LAB_BARRIER": "signal", "PYTHONPATH": MODULE_PATH}
+        for recorder in ("sidecar", "scapy"):  # leaves the bytecode, and loads the conversion
+            one_run(recorder, 10, Path(folder), environment)
         for repeat in range(options.repeats):
             for recorder in list(runs)[:: -1 if repeat % 2 else 1]:
                 runs[recorder].append(one_run(recorder, options.connections, Path(folder), environment))
