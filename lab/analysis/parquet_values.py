@@ -43,6 +43,12 @@ def zigzag(number):
 
 
 @inlined
+def signed(number, half):
+    """A number modulo twice `half`, from `-half` on: what the same bits are as a signed number."""
+    return ((number + half) & (2 * half - 1)) - half
+
+
+@inlined
 def width_of(number):
     """How many bits an unsigned number has."""
     width = 0
@@ -91,14 +97,14 @@ def pack_differences(values, narrow, block, out):
     at = write_number(BLOCK, out, 0)
     at = write_number(BLOCK // GROUP, out, at)
     at = write_number(values.size, out, at)
-    at = write_number(zigzag(values[0]), out, at)
+    at = write_number(zigzag(signed(values[0], half) if narrow else values[0]), out, at)
     for first in range(1, values.size, BLOCK):
         count = min(BLOCK, values.size - first)
         low = np.int64(0)
         for i in range(count):
             difference = values[first + i] - values[first + i - 1]
-            if narrow:  # both are modulo 2^32, and so is their difference
-                difference = ((difference + half) & (2 * half - 1)) - half
+            if narrow:
+                difference = signed(difference, half)
             block[i] = difference
             low = difference if i == 0 else min(low, difference)
         for i in range(count, BLOCK):
