@@ -58,7 +58,7 @@ def read_again(table: pl.DataFrame, folder: Path, edges: list[int] | None = None
     return again
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), times=st.sampled_from([1, 50]))
 def test_what_was_written_is_read(data: st.DataObject, times: int, tmp_path: Path) -> None:
     rows = data.draw(st.integers(1, 20))

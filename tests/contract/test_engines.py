@@ -79,11 +79,12 @@ def test_sysctls_and_descriptor_limits_hold_and_the_hostname_is_the_hosts(
 def test_a_cpu_limit_holds_each_program(lab_of: Callable[[Topology], Lab], facts: Facts) -> None:
     if "limits" in facts.missing:
         pytest.skip("this user cannot have control groups for CPU and memory")
-    spend = diagnose("server", "server", "spend", "--seconds", "0.4")
+    spend = diagnose("server", "server", "spend", "--seconds", "0.8")
     with lab_of(build(facts, [spend], cpus=0.25, memory_bytes=200 << 20)) as lab:
         lab.start("server/server")
         spent = lab.event("server/server", "spent")
-    assert spent["wall_ns"] > 2 * spent["cpu_ns"]
+    # A quarter of a processor makes it 4 times; time that a virtual machine stands still counts as spent.
+    assert spent["wall_ns"] > 1.5 * spent["cpu_ns"]
 
 
 def test_a_program_has_just_the_capabilities_it_asks_for(lab_of: Callable[[Topology], Lab], facts: Facts) -> None:
