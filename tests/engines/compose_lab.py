@@ -5,12 +5,15 @@ from __future__ import annotations
 from lab.topology import Host, Interface, Network, Program, Topology
 
 
-def keeper(host: str) -> Program:
+def keeper(host: str, *awaited: str) -> Program:
+    """The keeper of a host; one with several interfaces has to wait for them: Docker plugs the later ones in while it
+    starts."""
+    interfaces = [argument for name in awaited for argument in ("--interface", name)]
     return Program(
         host=host,
         role="host",
         module="lab.inside.host",
-        arguments=("--name", host, "--offloads", "off"),
+        arguments=("--name", host, "--offloads", "off", *interfaces),
         capabilities=("NET_ADMIN",),
     )
 

@@ -51,7 +51,7 @@ def test_interfaces_are_named_in_the_hosts_order_however_many_there_are(
         scenario="many",
         networks=tuple(Network(name=name, subnet=subnets[n], mtu=1500) for n, name in enumerate(order)),
         hosts=(host,),
-        programs=(keeper("server"),),
+        programs=(keeper("server", *(interface.name for interface in host.interfaces)),),
     )
     engine.up(topology, run_id=run_id, run_folder=tmp_path, say=lambda _: None)
     hear_until(engine, all_ready(1))
