@@ -1,8 +1,8 @@
 """Where tshark and this analysis agree on the corpus, and why they do not where they differ.
 
 `DIFFERENCES` explains each capture on which a compared figure differs: a difference without an explanation fails, and
-so does an explanation without a difference. tshark takes most of a second to start, so the daily tests look at the
-captures that differ; all of them with the live tests, or as a report: `python -m tests.analysis.test_agreement`.
+so does an explanation without a difference. tshark takes most of a second to start, so they are among the live tests;
+or as a report: `python -m tests.analysis.test_agreement`.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark
 
 
 @needs_tshark
+@pytest.mark.live
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in DIFFERENCES], ids=lambda case: case.name)
 def test_each_known_difference_from_tshark_is_there(case: Path) -> None:
     found = differing(case)
