@@ -109,6 +109,8 @@ def test_after_kill_9_clean_removes_what_is_left_and_nothing_else(
         api.remove_volume(foreign_volume)
 
 
+# An interrupt inside the Docker library's connect leaves that socket to the garbage collector, which says so.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("when_s", [0.3, 0.9, 1.8])
 def test_interrupted_anywhere_in_up_down_leaves_nothing(
     api: docker.APIClient, engine: ComposeEngine, run_id: str, tmp_path: Path, when_s: float
