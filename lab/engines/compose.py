@@ -312,7 +312,7 @@ class ComposeEngine:
         if self._folder is not None:
             with suppress(FileNotFoundError):
                 (self._folder / labels.KEPT_MARK).unlink()
-        _refuse_remains(remains)
+        docker_resources.refuse_remains(remains)
 
     def _remove_until_none(self, run_id: str) -> dict[str, str]:
         """Remove what carries the run's label until nothing does; return what cannot be removed."""
@@ -330,17 +330,9 @@ class ComposeEngine:
         wanted = {(leftover.kind, leftover.name, leftover.run) for leftover in leftovers}
         found = docker_resources.find(self._api)
         chosen = [r for r in found if (r.kind, r.name, r.run) in wanted]
-        _refuse_remains(docker_resources.remove(self._api, chosen))
+        docker_resources.refuse_remains(docker_resources.remove(self._api, chosen))
 
 
 def project_name(run_id: str) -> str:
     """Return the Compose project of a run; Compose takes lower case letters, digits, dashes and underscores."""
     return f"wirelab-{re.sub(r'[^a-z0-9_-]', '-', run_id.lower())}"
-
-
-def _refuse_remains(remains: dict[str, str]) -> None:
-    if remains:
-        listed = "\n".join(f"{what}: {why}" for what, why in remains.items())
-        raise TeardownIncomplete(
-            f"{len(remains)} things could not be removed\n{listed}", hint="remove what uses them, then `lab clean`"
-        )

@@ -16,6 +16,7 @@ from docker.errors import APIError, NotFound
 from requests.exceptions import RequestException
 
 from lab.engines import Leftover, labels
+from lab.errors import TeardownIncomplete
 
 AT_ONCE = 16
 GONE_WITHIN_S = 30.0
@@ -98,6 +99,15 @@ def remove(api: docker.APIClient, resources: Iterable[Resource]) -> dict[str, st
             reasons = pool.map(lambda resource: _remove_one(api, resource), of_kind)
             remains |= {f"{r.kind} {r.name}": why for r, why in zip(of_kind, reasons, strict=True) if why}
     return remains
+
+
+def refuse_remains(remains: dict[str, str]) -> None:
+    """Say what could not be removed, as `remove` returns it. Raises TeardownIncomplete unless there is nothing."""
+    if remains:
+        listed = "\n".join(f"{what}: {why}" for what, why in remains.items())
+        raise TeardownIncomplete(
+            f"{len(remains)} things could not be removed\n{listed}", hint="remove what uses them, then `lab clean`"
+        )
 
 
 def _remove_one(api: docker.APIClient, resource: Resource) -> str | None:

@@ -19,8 +19,8 @@ from docker.errors import APIError, ImageNotFound
 from lab.engines import labels
 from lab.engines.base_image import TAG, find_image
 from lab.engines.docker_access import connect
+from lab.engines.docker_resources import refuse_remains
 from lab.engines.images import ROOT, context_files, digest
-from lab.errors import TeardownIncomplete
 
 MARK = f"{labels.PROJECT}={labels.PROJECT_NAME}"
 
@@ -54,7 +54,7 @@ def find_old(api: docker.APIClient) -> list[OldImage]:
 
 
 def remove_old(api: docker.APIClient, images: Iterable[OldImage]) -> dict[str, str]:
-    """Remove images; return what remains: name -> why. Gone already, or part of another image, is as good."""
+    """Remove images; return what remains: `image name` -> why. Gone already, or part of another image, is as good."""
     remains = {}
     for image in images:
         try:
@@ -64,7 +64,7 @@ def remove_old(api: docker.APIClient, images: Iterable[OldImage]) -> dict[str, s
             continue
         except APIError as refusal:
             if "dependent child images" not in str(refusal.explanation):
-                remains[image.name] = str(refusal.explanation)
+                remains[f"image {image.name}"] = str(refusal.explanation)
     return remains
 
 
@@ -74,10 +74,8 @@ def clean_images(tell: Callable[[OldImage], None], *, dry_run: bool) -> int:
     old = find_old(api)
     for image in old:
         tell(image)
-    remains = {} if dry_run else remove_old(api, old)
-    if remains:
-        listed = "\n".join(f"image {name}: {why}" for name, why in remains.items())
-        raise TeardownIncomplete(f"{len(remains)} images could not be removed\n{listed}")
+    if not dry_run:
+        refuse_remains(remove_old(api, old))
     return len(old)
 
 
