@@ -38,7 +38,7 @@ LARGEST_IN_MEMORY_AGAIN = 8 << 20
 """Bytes of one array of the state that a second pass over a capture keeps in memory."""
 ROWS_AT_ONCE = 1 << 16
 PACKET_ROWS_AT_ONCE = 1 << 17
-ROWS_AGAIN = PACKET_ROWS_AGAIN = 1 << 15
+ROWS_AGAIN = 1 << 15
 """The same of a capture too long to keep, where memory counts."""
 
 
@@ -187,7 +187,7 @@ class Analysis:
         # A second pass leaves memory to the tables: it is known to be a long one.
         again = Spill(LARGEST_IN_MEMORY_AGAIN)
         chunks = (
-            survey(self.paths, self.originators, spill=again, chunk_packets=PACKET_ROWS_AGAIN)[1]
+            survey(self.paths, self.originators, spill=again, chunk_packets=ROWS_AGAIN)[1]
             if self._kept is None
             else iter(self._kept)
         )
