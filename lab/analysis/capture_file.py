@@ -30,9 +30,13 @@ from lab.errors import CaptureFileBroken, NotACapture
 
 __all__ = ["Batch", "CaptureReader", "Interface", "InterfaceDescription", "PcapngWriter", "RawPacket", "raw_packets"]
 
-BUFFER_BYTES = 2 << 20
-BUFFERS = 6
+BUFFER_BYTES = 1 << 20
 BATCH_PACKETS = 1 << 14
+"""More than a buffer of usual packets holds: so batches are alike, and threads that take them by turns keep pace."""
+BATCHES_VALID = 2
+"""How many batches stay valid at once."""
+BUFFERS = BATCHES_VALID + 2
+"""Each batch may have a buffer and frames of its own; one more is being filled, and one holds what comes after it."""
 
 PCAP_MAGICS = {
     b"\xd4\xc3\xb2\xa1": (False, 1000),
@@ -46,13 +50,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
-BATCHES_VALID = 4
-"""How many batches stay valid at once: each may have a buffer and frames of its own, and one is being filled."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some packets of a file, valid while the next `BATCHES_VALID` batches are asked for."""
+    """Some packets of a file, valid until so many more as `BATCHES_VALID` have been asked for."""
 
     buffer: npt.NDArray[np.uint8]
     """Bytes of the file; `frames.offset` counts from its start."""

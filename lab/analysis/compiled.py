@@ -102,3 +102,23 @@ def inlined(function: Function) -> Function:
         nogil=True, forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
     )(function)
     return compiled
+
+
+def straight(function: Function) -> Function:
+    """The same kernel, but from its second call on without numba's look at what types the arguments have.
+
+    That look takes 100 us for a `State`. So all arguments must be of the same types at every call: nothing checks.
+    """
+    entry: Any = None
+
+    def call(*arguments: Any) -> Any:
+        nonlocal entry
+        if entry is not None:
+            return entry(*arguments)
+        result = function(*arguments)
+        compiled = list(getattr(function, "overloads", {}).values())
+        if len(compiled) == 1:
+            entry = compiled[0].entry_point
+        return result
+
+    return cast(Function, call)

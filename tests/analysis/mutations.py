@@ -11,6 +11,7 @@ mutation that no case notices has survived: the definition it belongs to is not 
 
 from __future__ import annotations
 
+import ctypes
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -18,6 +19,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -289,7 +291,12 @@ machine that is busy with other things is not mistaken for one."""
 
 
 def _too_long(*_: object) -> None:
-    raise TimeoutError(f"not through after {SECONDS} s of processor time")
+    """End the loop, which runs in a thread of its own, by an error there; whoever waits for it gets it."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError)
+            )
 
 
 def caught_by(mutation: Mutation | None) -> str | None:
