@@ -7,10 +7,11 @@ bytes, orderly close; 1,000 connections in flight), then measures in turn, A B C
 column of every table in memory, the same written to Parquet, `tshark -2` printing stream and tcp.completeness,
 `tcptrace -l -r`. Every measurement is a process of its own. For the tools its whole run is timed (they have no inside
 to time; an empty capture's run is subtracted); for the analysis the work inside it, from file to tables: the first call
-(`..._first_s`: it loads the compiled loops too), and the median of the WARM calls after it. One warm call would not do:
-the memory that it asks for may come from pages that a virtual machine has lent out meanwhile, and getting them back
-takes longer than the analysis; after some calls the process works in memory that it has. `--large` adds memory at ten
-times the packets.
+(`..._first_s`: it loads the compiled loops too), and the median of the WARM calls after it.
+
+Before each measurement, of whatever, an analysis runs that is not counted. A virtual machine may take back memory that
+its system has not used for some seconds, and give it again ten times slower than memory is cleared: without that run
+the figures would be those of the machine's memory. `--large` adds memory at ten times the packets.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ with tempfile.TemporaryDirectory() as folder:
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([first, statistics.median(warm or [first]), packets, connections, peak / 1024]))
 """
-WARM = 7
+WARM = 5
 """Calls after the first whose median is taken."""
 
 
@@ -205,6 +206,7 @@ def compare(folder: Path, connections: int, repeats: int, large: bool) -> dict[s
     first: dict[str, list[float]] = {}
     for turn in range(repeats):
         for subject in subjects if turn % 2 == 0 else reversed(subjects):
+            measure(capture, "memory")  # see above
             if subject in TOOLS:
                 start_up = time_tool(subject, empty) if subject == "tshark" else 0.0
                 seconds[subject].append(time_tool(subject, capture) - start_up)

@@ -17,8 +17,9 @@ from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
 from lab.analysis.endpoints import recent_place, resolve
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
+from lab.analysis.options import no_sacks, read_sacks, take_offer
 from lab.analysis.packet_records import mixed
-from lab.analysis.segment import Segment, no_sacks, read_sacks, read_syn_options
+from lab.analysis.segment import Segment
 from lab.analysis.sequence import advanced, distance, within
 from lab.analysis.state import CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN
 from lab.analysis.streams import count_class, note_acknowledgement, note_size
@@ -81,7 +82,7 @@ def follow_packet(buffer, state, packet, work, index):
         window=np.int64(packet.window),
         payload=np.int64(packet.payload),
     )
-    follow_segment(buffer, state, packet, at, stop, segment)
+    follow_segment(buffer, state, packet, work, segment)
 
 
 @inlined
@@ -252,8 +253,9 @@ def open_connection(state, pair_row, from_high, segment):
 
 
 @inlined
-def follow_segment(buffer, state, packet, at, stop, segment):
+def follow_segment(buffer, state, packet, work, segment):
     """Take one TCP segment into its connection."""
+    at = np.int64(work.transport)
     from_high = 1 - np.int64(packet.source_is_low)
     number = incarnation_of(state, packet.pair, from_high, segment)
     packet.conversation = number
@@ -277,8 +279,7 @@ def follow_segment(buffer, state, packet, at, stop, segment):
             me.has_isn = 1
             me.isn = segment.seq
             me.syn_payload = segment.payload
-            if at >= 0:
-                read_syn_options(buffer, at, stop, me)
+            take_offer(work, me)
     if segment.flags & FIN:
         length += 1
     had_fin = me.has_fin
@@ -297,7 +298,7 @@ def follow_segment(buffer, state, packet, at, stop, segment):
     if segment.flags & ACK:
         sacks = no_sacks()
         if packet.sack_blocks and at >= 0:
-            sacks = read_sacks(buffer, at, stop)
+            sacks = read_sacks(buffer, at, np.int64(work.transport_end))
         note_acknowledgement(state, packet, connection, me, peer, segment, sacks, from_high)
         me.last_ack = segment.ack
         note_ack_of_fin(me, peer, segment, fresh_bytes)

@@ -58,10 +58,13 @@ WORK = np.dtype(
         ("transport_end", np.int32),
         ("transport_length", np.uint32),
         ("fragment_id", np.uint32),
-        ("fragment_offset", np.int32),
         ("vantage", np.uint32),
+        ("fragment_offset", np.uint16),
         ("source_port", np.uint16),
         ("destination_port", np.uint16),
+        ("mss", np.uint16),
+        ("window_scale", np.int8),
+        ("offers", np.uint8),
         ("more_fragments", np.uint8),
         ("has_pair", np.uint8),
     ],
@@ -78,6 +81,7 @@ WORK = np.dtype(
 - `fragment_id`: identification shared by the fragments of one datagram, where the packet is marked a fragment;
   `fragment_offset`: 0 for a whole packet or a first fragment; `more_fragments`: later fragments of the datagram
   follow;
+- `mss`, `window_scale`, `offers`: what the options of a SYN offer (`options.py`);
 - `vantage`: the capture and, in a cooked capture of all interfaces, the interface's number: one vantage each.
 """
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.endpoints import note_endpoints
+from lab.analysis.options import no_options, read_options
 from lab.analysis.packet_records import big16, big32, big64, mixed
-from lab.analysis.words import FRAGMENT, ICMP, ICMP6, MALFORMED, SNAPPED, TCP, UDP
+from lab.analysis.words import FRAGMENT, ICMP, ICMP6, MALFORMED, SNAPPED, SYN, TCP, UDP
 
 # LINKTYPE_ numbers (https://www.tcpdump.org/linktypes.html).
 NULL, ETHERNET, RAW, LOOP, LINUX_SLL, IPV4, IPV6, LINUX_SLL2 = 0, 1, 101, 108, 113, 228, 229, 276
@@ -27,7 +28,8 @@ NO_VLAN = 0xFFFF
 HOP_BY_HOP, ROUTING, FRAGMENT_HEADER, AUTHENTICATION, DESTINATION, MOBILITY = 0, 43, 44, 51, 60, 135
 MOST_EXTENSION_HEADERS = 16
 
-OPTION_END, OPTION_NOP, OPTION_SACK, OPTION_TIMESTAMPS = 0, 1, 5, 8
+NOP_NOP_TIMESTAMPS = 0x0101080A
+"""How the options of nearly every segment begin (RFC 7323 appendix A)."""
 
 
 @inlined
@@ -77,6 +79,7 @@ def begin(packet, work):
     work.hash = work.digest = 0
     work.transport = -1
     work.fragment_offset = work.more_fragments = work.has_pair = 0
+    no_options(work)
 
 
 @kernel
@@ -277,29 +280,11 @@ def tcp(buffer, at, stop, length, packet, work):
     packet.window = big16(buffer, at + 14)
     packet.payload = length - header
     work.transport = at
-    if header >= 32 and at + header <= stop:
-        place = at + 20
-        if big32(buffer, place) == 0x0101080A:  # NOP NOP timestamps: what nearly every segment carries
-            packet.timestamp_value = big32(buffer, place + 4)
-            packet.timestamp_echo = big32(buffer, place + 8)
-            if header == 32:
-                return
-        slow_options(buffer, place, at + header, packet)
-
-
-@inlined
-def slow_options(buffer, at, stop, packet):
-    """Walk options one by one for timestamps and the number of SACK blocks (RFC 7323 3.2, RFC 2018 3)."""
-    while at + 1 < stop and buffer[at] != OPTION_END:
-        if buffer[at] == OPTION_NOP:
-            at += 1
-            continue
-        size = np.int64(buffer[at + 1])
-        if size < 2 or at + size > stop:
-            return
-        if buffer[at] == OPTION_TIMESTAMPS and size == 10:
-            packet.timestamp_value = big32(buffer, at + 2)
-            packet.timestamp_echo = big32(buffer, at + 6)
-        elif buffer[at] == OPTION_SACK and size >= 10:
-            packet.sack_blocks = (size - 2) // 8
-        at += size
+    if header == 20 or at + header > stop:
+        return
+    place = at + 20
+    if header == 32 and big32(buffer, place) == NOP_NOP_TIMESTAMPS and not packet.flags & SYN:
+        packet.timestamp_value = big32(buffer, place + 4)
+        packet.timestamp_echo = big32(buffer, place + 8)
+    else:
+        read_options(buffer, place, at + header, packet, work)

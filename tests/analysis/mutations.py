@@ -94,11 +94,16 @@ MUTATIONS = (
         ("claim of absence", "if evidence_lost and claims_absence:", "if evidence_lost:"),
     ),
     *_of(
+        "options.py",
+        ("options", "work.mss = big16(buffer, place + 2)", "work.mss = 0"),
+        ("options", "work.window_scale = min(np.int64(buffer[place + 2]), LARGEST_SCALE)", "work.window_scale = 0"),
+        ("options", "work.offers |= OFFERS_SACK", "pass"),
+        ("options", "work.offers |= OFFERS_TIMESTAMPS", "pass"),
+        ("options", "work.offers |= OFFERS_COOKIE", "pass"),
+        ("options", "packet.sack_blocks = (size - 2) // 8", "pass"),
+    ),
+    *_of(
         "segment.py",
-        ("options", "side.mss = big16(buffer, place + 2)", "side.mss = 0"),
-        ("options", "side.window_scale = min(np.int64(buffer[place + 2]), LARGEST_SCALE)", "side.window_scale = 0"),
-        ("options", "side.sack_permitted = 1", "pass"),
-        ("options", "side.timestamps = 1", "pass"),
         ("spurious", "if distance(sacks.right, ack) <= 0:", "if False:"),
     ),
     *_of(
