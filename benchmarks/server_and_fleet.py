@@ -8,6 +8,10 @@ Two network namespaces joined by a veth pair, made here and gone with this progr
     server: lab.inside.servers.epoll_server against c/epoll_echo_server.c, both under c/epoll_client.c
     fleet:  lab.inside.fleet against c/epoll_client.c, both on c/epoll_echo_server.c
 
+Each against two forms of it in C: `in-turn`, as such a loop is usually written (read and answer one connection, then
+the next), and `reads-first`, the order of ours, which is quicker. The other side of a comparison is always the quick
+form.
+
 Repeats are interleaved A B B A, so that a machine that slows down meets both alike. Each block gives one ratio; the
 median of them is quoted with its 95 % bootstrap interval. Beside the rate stands the processor time for each answer:
 on a machine that does other work too it tells the same with less noise. Prints one line of JSON for each comparison.
@@ -29,12 +33,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_ADDRESS, CLIENT_ADDRESS, PORT = "10.77.0.2", "10.77.0.1", 9000
 CONNECTIONS, MESSAGE_BYTES = 100, 64
+IN_TURN, READS_FIRST = "in-turn", "reads-first"
 INSIDE = "WIRELAB_BENCHMARK_INSIDE"
 
 
@@ -106,9 +112,9 @@ def cpu_ns(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
-def c_client(binaries: Path, folder: Path, seconds: float) -> dict[str, int]:
+def c_client(binaries: Path, folder: Path, seconds: float, order: str = READS_FIRST) -> dict[str, int]:
     """Ask with the client in C."""
-    arguments = [SERVER_ADDRESS, PORT, CONNECTIONS, MESSAGE_BYTES, round(seconds * 1000)]
+    arguments = [SERVER_ADDRESS, PORT, CONNECTIONS, MESSAGE_BYTES, round(seconds * 1000), order]
     result: dict[str, int] = json.loads(asking([str(binaries / "epoll_client"), *map(str, arguments)], folder))
     if result["unanswered"]:
         sys.exit(f"epoll_client: {result['unanswered']} requests were never answered")
@@ -204,9 +210,11 @@ def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             binaries = build(folder)
-            in_c = [str(binaries / "epoll_echo_server"), SERVER_ADDRESS, str(PORT)]
             in_python = [python, "-m", "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
             in_python += ["--backlog", "1024", "--handler", "echo", "--framing", "none"]
+
+            def in_c(order: str) -> list[str]:
+                return [str(binaries / "epoll_echo_server"), SERVER_ADDRESS, str(PORT), order]
 
             def server_asked(server: list[str]) -> Measured:
                 with hosts.serving(server, folder) as pid:
@@ -215,32 +223,34 @@ def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
                     cost = (cpu_ns(pid) - before) / result["answers"]
                     return Measured(result["answers"] / result["took_ns"] * 1e9, cost)
 
-            def c_asks() -> Measured:
-                with hosts.serving(in_c, folder):
-                    result = c_client(binaries, folder, seconds)
+            def c_asks(order: str) -> Measured:
+                with hosts.serving(in_c(READS_FIRST), folder):
+                    result = c_client(binaries, folder, seconds, order)
                     rate = result["answers"] / result["took_ns"] * 1e9
                     return Measured(rate, result["cpu_ns"] / result["answers"])
 
             def fleet_asks() -> Measured:
-                with hosts.serving(in_c, folder):
+                with hosts.serving(in_c(READS_FIRST), folder):
                     return fleet(python, folder, seconds)
 
-            comparisons: dict[str, tuple[Callable[[], Measured], Callable[[], Measured]]] = {
-                "server": (lambda: server_asked(in_python), lambda: server_asked(in_c)),
-                "fleet": (fleet_asks, c_asks),
-            }
-            for what, (ours, theirs) in comparisons.items():
-                if only in (None, what):
-                    figures = interleaved(ours, theirs, blocks)
-                    how = {"connections": CONNECTIONS, "message_bytes": MESSAGE_BYTES, "seconds": seconds}
-                    line = {
-                        "benchmark": f"{what} against C",
-                        "reach": 0.9,
-                        **figures,
-                        **how,
-                        "machine": machine(python),
-                    }
-                    print(json.dumps(line), flush=True)
+            for order in (IN_TURN, READS_FIRST):
+                comparisons: dict[str, tuple[Callable[[], Measured], Callable[[], Measured]]] = {
+                    "server": (partial(server_asked, in_python), partial(server_asked, in_c(order))),
+                    "fleet": (fleet_asks, partial(c_asks, order)),
+                }
+                for what, (ours, theirs) in comparisons.items():
+                    if only in (None, what):
+                        line = {
+                            "benchmark": f"{what} against C",
+                            "order_in_c": order,
+                            "reach": 0.9,
+                            **interleaved(ours, theirs, blocks),
+                            "connections": CONNECTIONS,
+                            "message_bytes": MESSAGE_BYTES,
+                            "seconds": seconds,
+                            "machine": machine(python),
+                        }
+                        print(json.dumps(line), flush=True)
     finally:
         hosts.close()
 

@@ -1,12 +1,13 @@
-/* An epoll client in a closed loop, the plain way: what our fleet is measured against.
+/* An epoll client in a closed loop, in C: what our fleet is measured against.
  *
- *     epoll_client ADDRESS PORT CONNECTIONS MESSAGE_BYTES DURATION_MS
+ *     epoll_client ADDRESS PORT CONNECTIONS MESSAGE_BYTES DURATION_MS ORDER
  *
  * Connects, then asks on every connection, and asks again whenever an answer is whole, until the time is over. It does
- * what the fleet does for each message, in the same order: of all that are ready it reads the answer, looks at the
- * clock, compares, and keeps a record of 48 bytes, which go to a file 512 at a time (`$LAB_OUT/latency-c.bin`); then it
- * asks again on each, with another look at the clock. Prints one line of JSON: answers, the nanoseconds they took, and
- * those spent on a processor. */
+ * what the fleet does for each message: reads the answer, looks at the clock, compares, and keeps a record of 48 bytes,
+ * which go to a file 512 at a time (`$LAB_OUT/latency-c.bin`); then it asks again, with another look at the clock. ORDER
+ * `in-turn` is how it is usually written: one connection, then the next. `reads-first` is the fleet's: of all that are
+ * ready it reads the answers, then asks on each. Prints one line of JSON: answers, the nanoseconds they took, and those
+ * spent on a processor. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -58,11 +59,17 @@ static void keep(int fd, int64_t done) {
     gathered = 0;
 }
 
+static void ask(int fd, const char *request, int size) {
+    sent[fd] = read_ns(CLOCK_MONOTONIC);
+    if (write(fd, request, size) != size) fail("write");
+}
+
 int main(int argc, char **argv) {
-    if (argc != 6) {
-        fprintf(stderr, "usage: %s ADDRESS PORT CONNECTIONS MESSAGE_BYTES DURATION_MS\n", argv[0]);
+    if (argc != 7) {
+        fprintf(stderr, "usage: %s ADDRESS PORT CONNECTIONS MESSAGE_BYTES DURATION_MS in-turn|reads-first\n", argv[0]);
         return 2;
     }
+    int in_turn = strcmp(argv[6], "in-turn") == 0;
     int connections = atoi(argv[3]), size = atoi(argv[4]);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
     if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) fail("inet_pton");
@@ -83,8 +90,7 @@ int main(int argc, char **argv) {
     int64_t cpu = read_ns(CLOCK_PROCESS_CPUTIME_ID);
     int waiting = 0;
     for (int i = 0; i < connections; i++) {
-        sent[fds[i]] = read_ns(CLOCK_MONOTONIC);
-        if (write(fds[i], request, size) != size) fail("write");
+        ask(fds[i], request, size);
         waiting++;
     }
     struct epoll_event events[EVENTS];
@@ -103,14 +109,11 @@ int main(int argc, char **argv) {
             last = read_ns(CLOCK_MONOTONIC);
             keep(fd, last);
             answers++;
-            if (last < end) again[asks++] = fd;
-            else waiting--;
+            if (last >= end) waiting--;
+            else if (in_turn) ask(fd, request, size);
+            else again[asks++] = fd;
         }
-        for (int i = 0; i < asks; i++) {
-            int fd = again[i];
-            sent[fd] = read_ns(CLOCK_MONOTONIC);
-            if (write(fd, request, size) != size) fail("write");
-        }
+        for (int i = 0; i < asks; i++) ask(again[i], request, size);
     }
     printf("{\"answers\": %lld, \"took_ns\": %lld, \"cpu_ns\": %lld, \"unanswered\": %d}\n", (long long)answers,
            (long long)(last - begin), (long long)(read_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu), waiting);
