@@ -34,6 +34,20 @@ def test_importing_the_analysis_loads_neither_numba_nor_polars() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_loops_that_are_compiled_already_do_without_the_compiler() -> None:
+    analyze(ALL[:1])  # compiles what is not
+    code = f"""
+import sys
+from pathlib import Path
+from lab.analysis import analyze
+tables = analyze([Path({str(ALL[0])!r})])
+tables.packets(), tables.connections
+print([name for name in ("numba.np.npyimpl", "numba.np.arraymath") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_packets_too_many_to_keep_are_read_again_and_equal() -> None:
     assert analyze(ALL, keep_packets=0).packets().equals(analyze(ALL).packets())
 
