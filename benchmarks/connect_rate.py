@@ -19,7 +19,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from server_and_fleet import PORT, ROOT, SERVER_ADDRESS, TwoHosts, build, inside_namespaces, machine
+from server_and_fleet import PORT, READS_FIRST, ROOT, SERVER_ADDRESS, TwoHosts, build, inside_namespaces, machine
 
 SPARE_DESCRIPTORS = 256
 REACH_S = 10.0
@@ -39,7 +39,8 @@ def measure(connections: int) -> dict[str, object]:
         folder = Path(name)
         server = str(build(folder) / "epoll_echo_server")
         for i in range(workers):
-            stack.enter_context(hosts.serving([server, SERVER_ADDRESS, str(PORT + i)], folder, pinned=False))
+            command = [server, SERVER_ADDRESS, str(PORT + i), READS_FIRST]
+            stack.enter_context(hosts.serving(command, folder, pinned=False))
         plan = {
             "targets": [[SERVER_ADDRESS, PORT + i] for i in range(workers)],
             "connections": connections,

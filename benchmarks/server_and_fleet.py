@@ -13,7 +13,8 @@ the next), and `reads-first`, the order of ours, which is quicker. The other sid
 form.
 
 Repeats are interleaved A B B A, so that a machine that slows down meets both alike. Each block gives one ratio; the
-median of them is quoted with its 95 % bootstrap interval. Beside the rate stands the processor time for each answer:
+median of them is quoted with its 95 % bootstrap interval. Many short blocks tell more than a few long ones: the pace of
+a shared machine changes from second to second. Beside the rate stands the processor time for each answer:
 on a machine that does other work too it tells the same with less noise. Prints one line of JSON for each comparison.
 
 `--python` chooses the interpreter for ours; builds differ by several percent.
@@ -257,8 +258,8 @@ def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=5, help="blocks of four measurements each")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    parser.add_argument("--blocks", type=int, default=16, help="blocks of four measurements each")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of one measurement")
     parser.add_argument("--only", choices=("server", "fleet"), help="one comparison instead of both")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that runs our server and fleet")
     given = parser.parse_args()

@@ -85,14 +85,15 @@ class EpollServer:
         """Wait, and do what is ready, until the stop has come and every connection has ended."""
         count, unsent, wait = self.count, self.unsent, self.epoll.poll
         answer = self.server.service.direct
-        special = {self.listener.fileno(): self.accept, self.server.signals.wakeup_fd: self.signalled}
+        listener, wakeup = self.listener.fileno(), self.server.signals.wakeup_fd
         while self.listening or count.open:
             ready = [descriptor for descriptor, _events in wait(-1, EVENTS_BATCH)]
-            if not special.keys().isdisjoint(ready):
-                for descriptor, act in special.items():  # the listener first: a stop closes it
-                    if descriptor in ready:
-                        act()
-                        ready.remove(descriptor)
+            if listener in ready:  # before the wakeup: a stop closes it
+                self.accept()
+                ready.remove(listener)
+            if wakeup in ready:
+                self.signalled()
+                ready.remove(wakeup)
             if unsent and not unsent.keys().isdisjoint(ready):
                 for descriptor in unsent.keys() & ready:
                     self.send_rest(descriptor)
@@ -120,11 +121,12 @@ class EpollServer:
     def send(self, descriptors: list[int], replies: list[bytes]) -> None:
         """One send on each, and for what the buffer would not take a wait for room."""
         sent = each(map(self.write, descriptors, replies), descriptors, self.write_failed)
-        self.count.bytes_out += sum(filter(None, sent))
-        if sent != list(map(len, replies)):
-            for descriptor, reply, taken in zip(descriptors, replies, sent, strict=True):
-                if taken is not None and taken < len(reply):
-                    self.wait_for_room(descriptor, reply[taken:])
+        taken = sum(filter(None, sent))
+        self.count.bytes_out += taken
+        if taken != sum(map(len, replies)):
+            for descriptor, reply, part in zip(descriptors, replies, sent, strict=True):
+                if part is not None and part < len(reply):
+                    self.wait_for_room(descriptor, reply[part:])
 
     def read_failed(self, descriptor: int, error: OSError) -> None:
         """Nothing was there to read after all, or the connection broke."""
