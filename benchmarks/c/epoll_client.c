@@ -65,7 +65,7 @@ static void ask(int fd, const char *request, int size) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) {
+    if (argc != 7 || (strcmp(argv[6], "in-turn") != 0 && strcmp(argv[6], "reads-first") != 0)) {
         fprintf(stderr, "usage: %s ADDRESS PORT CONNECTIONS MESSAGE_BYTES DURATION_MS in-turn|reads-first\n", argv[0]);
         return 2;
     }

@@ -39,7 +39,7 @@ static void accept_all(int listener, int epoll) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4) {
+    if (argc != 4 || (strcmp(argv[3], "in-turn") != 0 && strcmp(argv[3], "reads-first") != 0)) {
         fprintf(stderr, "usage: %s ADDRESS PORT in-turn|reads-first\n", argv[0]);
         return 2;
     }

@@ -17,7 +17,7 @@ from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
 from lab.analysis.endpoints import recent_place, resolve
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
-from lab.analysis.options import no_sacks, read_sacks, take_offer
+from lab.analysis.options import NO_SCALE, no_sacks, read_sacks, take_offer
 from lab.analysis.packet_records import mixed
 from lab.analysis.segment import Segment
 from lab.analysis.sequence import advanced, distance, within
@@ -246,7 +246,7 @@ def open_connection(state, pair_row, from_high, segment):
     for side_number in range(2 * number, 2 * number + 2):
         side = state.sides[side_number]
         side.gap = -1
-        side.window_scale = -1
+        side.window_scale = NO_SCALE
         side.last_retransmission = -1
     pair.live = number
     return number

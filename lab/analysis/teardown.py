@@ -20,6 +20,7 @@ import numpy as np
 
 from lab.analysis.compiled import inlined
 from lab.analysis.handshake import acknowledges_syn
+from lab.analysis.options import LARGEST_SCALE
 from lab.analysis.sequence import advanced, distance, within
 from lab.analysis.words import (
     ABORT,
@@ -44,8 +45,6 @@ from lab.analysis.words import (
     UNKNOWN_TEARDOWN,
     WITH_DATA,
 )
-
-LARGEST_SCALE = 14
 
 
 @inlined

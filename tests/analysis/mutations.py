@@ -296,12 +296,13 @@ machine that is busy with other things is not mistaken for one."""
 
 
 def _too_long(*_: object) -> None:
-    """End the loop, which runs in a thread of its own, by an error there; whoever waits for it gets it."""
+    """End the loop, in whatever thread it runs, by an error there."""
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError)
             )
+    raise TimeoutError(f"not through after {SECONDS} s of processor time")
 
 
 def caught_by(mutation: Mutation | None) -> str | None:
