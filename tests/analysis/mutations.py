@@ -17,9 +17,9 @@ import importlib.machinery
 import importlib.util
 import multiprocessing
 import os
-import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -295,14 +295,20 @@ SECONDS = 40
 machine that is busy with other things is not mistaken for one."""
 
 
-def _too_long(*_: object) -> None:
-    """End the loop, in whatever thread it runs, by an error there."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError)
-            )
-    raise TimeoutError(f"not through after {SECONDS} s of processor time")
+def _watch(ended: threading.Event) -> None:
+    """End what takes too long by an error in whatever thread it runs.
+
+    A signal would not do: its handler runs in the main thread, which waits for the loops' threads and is not woken up.
+    """
+    end = time.process_time() + SECONDS
+    while not ended.wait(0.2):
+        if time.process_time() > end:
+            for thread in threading.enumerate():
+                if thread is not threading.current_thread():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError)
+                    )
+            return
 
 
 def caught_by(mutation: Mutation | None) -> str | None:
@@ -318,14 +324,17 @@ def caught_by(mutation: Mutation | None) -> str | None:
         sys.meta_path.insert(0, _Finder(mutation))
     from tests.analysis.test_corpus import CASES, test_a_case_means_what_its_expectations_say
 
-    signal.signal(signal.SIGPROF, _too_long)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    for case in CASES:
-        try:
-            test_a_case_means_what_its_expectations_say(case)
-        except Exception:  # noqa: BLE001 - a broken rule may break anything; that it is noticed is all that counts
-            return case.name
-    return None
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(ended,), daemon=True).start()
+    try:
+        for case in CASES:
+            try:
+                test_a_case_means_what_its_expectations_say(case)
+            except Exception:  # noqa: BLE001 - a broken rule may break anything; that it is noticed is all that counts
+                return case.name
+        return None
+    finally:
+        ended.set()
 
 
 def main(wanted: list[str]) -> int:
