@@ -19,7 +19,17 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from server_and_fleet import PORT, READS_FIRST, ROOT, SERVER_ADDRESS, TwoHosts, build, inside_namespaces, machine
+from server_and_fleet import (
+    PORT,
+    READS_FIRST,
+    ROOT,
+    SERVER_ADDRESS,
+    TwoHosts,
+    build,
+    compile_fleet,
+    inside_namespaces,
+    machine,
+)
 
 SPARE_DESCRIPTORS = 256
 REACH_S = 10.0
@@ -37,6 +47,7 @@ def measure(connections: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         stack.callback(hosts.close)
         folder = Path(name)
+        compile_fleet()
         server = str(build(folder) / "epoll_echo_server")
         for i in range(workers):
             command = [server, SERVER_ADDRESS, str(PORT + i), READS_FIRST]

@@ -122,6 +122,11 @@ def c_client(binaries: Path, folder: Path, seconds: float, order: str = READS_FI
     return result
 
 
+def compile_fleet() -> None:
+    """Have the fleet's loop compiled, as a run of the lab does before it starts hosts."""
+    subprocess.check_call([sys.executable, "-m", "lab.engines.machine_code"], cwd=ROOT)
+
+
 def fleet(python: str, folder: Path, seconds: float) -> Measured:
     """Ask with the fleet."""
     plan = {
@@ -211,6 +216,7 @@ def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             binaries = build(folder)
+            compile_fleet()
             in_python = [python, "-m", "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
             in_python += ["--backlog", "1024", "--handler", "echo", "--framing", "none"]
 

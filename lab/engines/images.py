@@ -1,8 +1,8 @@
 """The images hosts are started from, built when what goes into them has changed, and never otherwise.
 
 An image `wirelab/<name>` is tagged with a digest of all that goes in: its Dockerfile, its lock file, the sources under
-`lab/inside`, and the base image's id. If that tag exists, the image is what it would be: a second run builds nothing.
-It is tagged `latest` too, which is what `docker-compose.yml` uses by hand.
+`lab/inside` with the fleet's machine code, and the base image's id. If that tag exists, the image is what it would be:
+a second run builds nothing. It is tagged `latest` too, which is what `docker-compose.yml` uses by hand.
 
 The build goes through the engine's API with exactly the files that were digested. The API's classic builder exists in
 every Docker engine to date and always sees local images, whatever builder the user's `docker buildx` is set to; an
@@ -26,8 +26,10 @@ from docker.errors import APIError
 
 from lab.engines import Say
 from lab.engines.base_image import ensure_base, find_image, image_id
+from lab.engines.machine_code import ensure_hot_loop_code
 from lab.engines.wheels import ensure_wheels
 from lab.errors import RunFailed
+from lab.inside.fleet import hot_loop_code
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: images are built from what stands in it."""
@@ -50,6 +52,7 @@ class Image:
 
 def ensure_images(api: docker.APIClient, names: Iterable[str], say: Say) -> dict[str, Image]:
     """Return the named images, each built first where it is missing. Raises MachineLacks, RunFailed."""
+    ensure_hot_loop_code(say)
     base = ensure_base(api, say)
     base_id = image_id(api, base)
     # One after the other, in this thread: an interrupted build loses its connection, and the engine then gives it up.
@@ -72,7 +75,9 @@ def context_files(root: Path, name: str) -> Iterator[tuple[str, Path]]:
     folder = root / "images" / name
     if not (folder / "Dockerfile").is_file():
         raise RunFailed(f"image {name}: {folder / 'Dockerfile'} does not exist", hint="run the lab from its checkout")
-    sources = sorted(p for p in (root / "lab" / "inside").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    inside = root / "lab" / "inside"
+    sources = sorted(p for p in inside.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    sources += sorted(inside.glob(hot_loop_code.FILES))
     for file in (*sorted(p for p in folder.iterdir() if p.is_file()), root / "lab" / "__init__.py", *sources):
         yield file.relative_to(root).as_posix(), file
 

@@ -7,13 +7,23 @@ tenth of that. Programs that want more (structures, callbacks) take `ctypes`.
 
 from __future__ import annotations
 
-from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, Array, CFuncPtr, _SimpleCData, addressof, dlopen, get_errno
+from _ctypes import (
+    FUNCFLAG_CDECL,
+    FUNCFLAG_USE_ERRNO,
+    Array,
+    CFuncPtr,
+    _SimpleCData,
+    addressof,
+    dlopen,
+    dlsym,
+    get_errno,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Int", "Library", "Memory", "Pointer", "get_errno"]
+__all__ = ["Int", "Library", "Memory", "Pointer", "function_at", "get_errno"]
 
 _RTLD_NOW = 2
 
@@ -56,6 +66,18 @@ class Library:
         made: Any = (_ToPointer if gives is Pointer else _ToInt)((name, self))  # type: ignore[arg-type]
         made.argtypes = takes
         return made
+
+    def address(self, name: str) -> int:
+        """Where the function of that name is. Raises OSError where the library has none."""
+        found: int = dlsym(self._handle, name)
+        return found
+
+
+def function_at(address: int, *takes: type[Any]) -> Any:
+    """The function at an address, which gives an int."""
+    made: Any = _ToInt(address)
+    made.argtypes = takes
+    return made
 
 
 class Memory:

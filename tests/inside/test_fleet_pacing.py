@@ -6,6 +6,7 @@ import itertools
 import os
 import select
 import time
+from array import array
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_the_log_keeps_what_it_is_given_in_every_batch_size(tmp_path: Path) -> N
     for i in range(BATCH + 10):
         log.add(i, 10 * i, 10 * i + 1, NEVER if i % 2 else 10 * i + 2)
     log.add(7, 1, 2, 3, CONNECT)
-    log.extend([8, 9], [20, 40], [30, 50])
+    log.extend(memoryview(array("q", [8, 2, MESSAGE, 20, 20, 30, 9, 2, MESSAGE, 40, 40, 50])))
     log.close()
     file = tmp_path / "latency-3.bin"
     assert HEADER.unpack_from(file.read_bytes())[:3] == (MAGIC, 3, RECORD.size)

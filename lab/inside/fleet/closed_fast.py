@@ -1,24 +1,32 @@
-"""The closed load's commonest form as one tight loop: one small request at a time, answers of a known size.
+"""The closed load's commonest form: one small request at a time, answers of a known size.
 
-The loop is what a C client would do: epoll_wait(2), read(2) and look at the answer of each ready connection, then
-write(2) to each of them. First all reads, then all writes: with one kind of system call in a row its code, the kernel's
-and the interpreter's, is still in the processor's caches, and an answer waits for fewer of its neighbours until it is
-read. What Python adds is kept to a handful of bytecodes a message: counts and times gather in lists, and anything
-unusual (a partial answer, a first answer, the last one, an error) leaves for `_Rare`.
+`hot_loop.py` has all that happens with every message; here is what does not: to begin, to end, to keep the counters
+and the log up to date, and whatever is unusual about an answer or a request.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import time
+from array import array
+from functools import partial
 
+from lab.inside.native import Library
+
+from . import hot_loop as loop
+from . import hot_loop_code
 from .answers import KnownSizeAnswers
 from .counters import INDEX
-from .latency_log import BATCH, NEVER
+from .hot_loop_calls import FUNCTIONS, Calls
+from .latency_log import BATCH, NEVER, WORDS
 from .phases import ClosedLoad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .worker import Worker
 
 SENT, RECEIVED, ANSWERED, UNANSWERED = INDEX["sent"], INDEX["received"], INDEX["answered"], INDEX["unanswered"]
@@ -27,13 +35,15 @@ WRONG, SURPLUS = INDEX["wrong_answers"], INDEX["surplus_bytes"]
 
 SMALL = 2048
 """Requests up to this size fit into an empty send buffer whole."""
-FOREVER = (1 << 30) - 1
-"""More messages than any connection gets to; the largest number that Python counts down in one machine word."""
-NEVER_NS = 1 << 62
+FOREVER = 1 << 62
+"""More messages than any connection gets to, and a later time."""
 STARTS = 64
-EVENTS = 256
 REFRESH_NS = 5_000_000
 """How often counters are brought up to date, the clock is compared with the end, and the stop flag is read."""
+MOST_EVENT_BYTES = 16
+"""Of a struct epoll_event; x86-64 packs it to 12."""
+WAIT_MS = 50
+"""How long the loop waits for events: the stop flag is read that often where nothing happens."""
 
 
 def suits(worker: Worker, phase: ClosedLoad) -> bool:
@@ -44,80 +54,111 @@ def suits(worker: Worker, phase: ClosedLoad) -> bool:
 
 def run(worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> None:
     """Go through the phase on the open descriptors `fds`."""
-    rare = _Rare(worker, phase, start_ns, fds)
-    poll, read, write, clock = worker.connections.epoll.poll, worker.read, worker.write, time.monotonic_ns
-    row, log, request, size = worker.row, worker.log, worker.request, len(worker.request)
-    expected, answer_bytes, read_bytes = worker.right_answer, rare.answer_bytes, rare.answer_bytes + 1
-    name, sent, left = rare.name, rare.sent, rare.left
-    unchecked = expected is None
-    names: list[int] = []
-    sents: list[int] = []
-    dones: list[int] = []
+    memory = Memory(worker)
+    rare = _Rare(worker, phase, start_ns, fds, memory)
+    it, go_on = memory.it, memory.runner()
     while rare.goes_on():
         rare.begin_some()
-        before, floor = len(dones), rare.floor
-        now = clock()
-        refresh = now + REFRESH_NS
-        while now < refresh and rare.waiting and (ready := poll(rare.wait_s, EVENTS)):
-            again = []
-            for fd, _events in ready:
-                try:
-                    data = read(fd, read_bytes)
-                except OSError as error:
-                    rare.read_failed(fd, error)
-                    continue
-                now = clock()
-                rest = left[fd] - 1
-                if rest > floor and (data == expected or (unchecked and len(data) == answer_bytes)):
-                    left[fd] = rest
-                    dones.append(now)
-                    again.append(fd)
+        it[loop.FLOOR], it[loop.NOW_NS] = rare.floor, 0
+        # While some have still to begin, one batch: any time at all is later than the 1.
+        it[loop.UNTIL_NS] = 1 if rare.begins else time.monotonic_ns() + REFRESH_NS
+        while True:
+            # Even with nobody left to wait for, the loop finishes its batch.
+            it[loop.WAIT_MS] = WAIT_MS if rare.waiting and not rare.begins else 0
+            go_on()
+            outcome, fd, count = it[loop.OUTCOME], it[loop.FD], it[loop.COUNT]
+            if outcome == loop.UNUSUAL_READ:
+                if count < 0:
+                    rare.read_failed(fd, -count)
                 else:
-                    rare.answer(fd, data, now)
-            names += map(name.__getitem__, again)
-            sents += map(sent.__getitem__, again)
-            for fd in again:
-                sent[fd] = clock()
-                try:
-                    if (written := write(fd, request)) != size:
-                        rare.short(fd, written)
-                except OSError as error:
-                    rare.write_failed(fd, error)
-            if rare.begins:
+                    rare.answer(fd, bytes(memory.buffer[:count]), it[loop.NOW_NS])
+            elif outcome == loop.UNUSUAL_WRITE:
+                if count < 0:
+                    rare.write_failed(fd, -count)
+                else:
+                    rare.short(fd, count)
+            else:
                 break
-        if count := len(dones) - before:
-            row[SENT] += count
-            row[RECEIVED] += count
-            row[BYTES_SENT] += count * size
-            row[BYTES_RECEIVED] += count * answer_bytes
-            if len(dones) >= BATCH:
-                log.extend(names, sents, dones)
-                for gathered in (names, sents, dones):
-                    gathered.clear()
-    log.extend(names, sents, dones)
+        if outcome == loop.QUIET and count not in (0, -errno.EINTR):
+            raise OSError(-count, os.strerror(-count))
+        memory.account()
+    memory.spill()
     rare.finish()
 
 
-class _Rare:
-    """Everything about the loop that does not happen with every message."""
+class Memory:
+    """What the loop works on, and what runs it: machine code, or the interpreter."""
 
-    def __init__(self, worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int]) -> None:
+    def __init__(self, worker: Worker) -> None:
+        assert isinstance(worker.answers, KnownSizeAnswers)
+        self._worker = worker
+        self.answer_bytes = worker.answers.size
+        size, number, first = worker.connections.size, worker.connections.number, worker.plan.first_connection
+        self.it = it = array("q", [0]) * loop.SIZE
+        self.names = array("q", [number[fd] + first for fd in range(size)])
+        self.sent = array("q", [0]) * size
+        self.left = array("q", [0]) * size
+        """Answers still wanted, the outstanding one included; 0: none is outstanding. Negative until the first answer
+        is whole, and while the connection is in the middle of another one, or of a request that did not fit: the loop
+        then leaves it to us."""
+        self._again = array("q", [0]) * loop.EVENTS
+        self.records = array("q", [0]) * (WORDS * (BATCH + loop.EVENTS))
+        """What the loop has written of answers, `it[RECORDED]` numbers."""
+        self._counted = 0
+        self.buffer: bytearray | array[int]
+        """What was read last."""
+        it[loop.EPOLL] = worker.connections.epoll.fileno()
+        it[loop.REQUEST], it[loop.ANSWER] = len(worker.request), self.answer_bytes
+        it[loop.PHASE], it[loop.KIND] = worker.log.phase, worker.log.kind
+        it[loop.FULL] = WORDS * BATCH
+
+    def runner(self) -> Callable[[], object]:
+        """Return what goes on with the loop when called; in the interpreter where a boundary log must see each call."""
+        worker = self._worker
+        arrays = (self.it, self.left, self.names, self.sent, self._again, self.records)
+        code, _why = hot_loop_code.loaded()
+        if code is None or worker.tap is not None:
+            calls = Calls(worker.connections.epoll.poll, worker.read, worker.write)
+            self.buffer = buffer = bytearray(self.answer_bytes + 1)
+            return partial(loop.hot_loop, calls, *arrays, [], buffer, worker.right_answer, worker.request)
+        self.buffer = array("B", bytes(self.answer_bytes + 1))
+        self._calls = array("Q", map(Library(None).address, FUNCTIONS))
+        self._events = array("B", bytes(loop.EVENTS * MOST_EVENT_BYTES))
+        self._scratch = array("q", [0])
+        lent = (self._scratch, self._scratch, self._calls, *arrays, self._events, self.buffer)
+        addresses = [memory.buffer_info()[0] for memory in lent]
+        return partial(code, *addresses, worker.right_answer, worker.request)
+
+    def account(self) -> None:
+        """Bring the counters up to date, and write out the records where they are many."""
+        recorded, row = self.it[loop.RECORDED] // WORDS, self._worker.row
+        count = recorded - self._counted
+        row[SENT] += count
+        row[RECEIVED] += count
+        row[BYTES_SENT] += count * self.it[loop.REQUEST]
+        row[BYTES_RECEIVED] += count * self.answer_bytes
+        self._counted = recorded
+        if recorded >= BATCH:
+            self.spill()
+
+    def spill(self) -> None:
+        """Write out the records."""
+        self._worker.log.extend(memoryview(self.records)[: self.it[loop.RECORDED]])
+        self.it[loop.RECORDED] = self._counted = 0
+
+
+class _Rare:
+    """Everything about the load that does not happen with every message."""
+
+    def __init__(self, worker: Worker, phase: ClosedLoad, start_ns: int, fds: list[int], memory: Memory) -> None:
         self._worker = worker
         self._connections = worker.connections
         self._row = worker.row
-        self.answer_bytes = worker.answers.size if isinstance(worker.answers, KnownSizeAnswers) else 0
-        self.messages = phase.messages if phase.messages is not None else FOREVER
-        self.end = start_ns + phase.duration_ns if phase.duration_ns is not None else NEVER_NS
-        self._give_up = self.end + phase.grace_ns
-        # Lists, not arrays: an array makes a new int of each number read, at twice the time; these live for one phase.
-        number, first = worker.connections.number, worker.plan.first_connection
-        self.name = [number[fd] + first for fd in range(worker.connections.size)]
-        """By descriptor: the connection's number in the fleet."""
-        self.sent = [0] * worker.connections.size
-        self.left = [0] * worker.connections.size
-        """By descriptor: answers still wanted, the outstanding one included; 0: none is outstanding. Negative until the
-        first answer is whole, and while the connection is in the middle of another one, or of a request that did not
-        fit: the loop then leaves it to us."""
+        self._names, self._sent, self._left = memory.names, memory.sent, memory.left
+        self._answer_bytes = memory.answer_bytes
+        self._messages = phase.messages if phase.messages is not None else FOREVER
+        self._end = start_ns + phase.duration_ns if phase.duration_ns is not None else FOREVER
+        self._give_up = self._end + phase.grace_ns
         self.floor = 0
         """What `left` must stay above in the middle of a load; FOREVER when the time is over."""
         self._unsent: dict[int, memoryview] = {}
@@ -127,14 +168,13 @@ class _Rare:
         """Connections with a request outstanding."""
         self.begins = True
         """Whether some connections have not begun yet."""
-        self.wait_s = 0.0
         self._connections.on_lost.append(self._lost)
 
     def goes_on(self) -> bool:
         if self._worker.stopping:
             return False
         now = time.monotonic_ns()
-        if now >= self.end:
+        if now >= self._end:
             self.floor = FOREVER
         return now < self._give_up and (self.waiting > 0 or self._begun < len(self._to_begin))
 
@@ -147,15 +187,14 @@ class _Rare:
             if self._connections.number[fd] < 0:
                 continue
             now = time.monotonic_ns()
-            if now >= self.end:
+            if now >= self._end:
                 self._begun = len(self._to_begin)
                 break
-            self.left[fd] = -self.messages
-            self.sent[fd] = now
+            self._left[fd] = -self._messages
+            self._sent[fd] = now
             self.waiting += 1
             self._ask(fd)
         self.begins = self._begun < len(self._to_begin)
-        self.wait_s = 0.0 if self.begins else 0.05
 
     def _ask(self, fd: int) -> None:
         """Send a request whose `sent` and `left` are set."""
@@ -164,7 +203,7 @@ class _Rare:
         try:
             written = self._worker.write(fd, self._worker.request)
         except OSError as error:
-            self.write_failed(fd, error)
+            self.write_failed(fd, error.errno or 0)
             return
         if written < len(self._worker.request):
             self.short(fd, written)
@@ -172,22 +211,22 @@ class _Rare:
     def short(self, fd: int, written: int) -> None:
         """Keep the rest of a request that the kernel, short of memory, did not take whole (it is counted as sent)."""
         self._unsent[fd] = memoryview(self._worker.request)[written:]
-        self.left[fd] = -abs(self.left[fd])
+        self._left[fd] = -abs(self._left[fd])
         self._connections.epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
 
-    def write_failed(self, fd: int, error: OSError) -> None:
-        """Handle a request, already counted, of which nothing could be written."""
-        if isinstance(error, BlockingIOError):
+    def write_failed(self, fd: int, number: int) -> None:
+        """Handle a request, already counted, of which nothing could be written; `number` is the errno."""
+        if number == errno.EAGAIN:
             self.short(fd, 0)
             return
         self._row[SENT] -= 1
         self._row[BYTES_SENT] -= len(self._worker.request)
-        self._connections.lost(fd, error.errno or 0)
+        self._connections.lost(fd, number)
 
-    def read_failed(self, fd: int, error: OSError) -> None:
+    def read_failed(self, fd: int, number: int) -> None:
         """Handle a failed read: nothing there but room to send, or the end of a connection."""
-        if not isinstance(error, BlockingIOError):
-            self._connections.lost(fd, error.errno or 0)
+        if number != errno.EAGAIN:
+            self._connections.lost(fd, number)
             return
         rest = self._unsent.get(fd)
         if rest is None:
@@ -201,7 +240,7 @@ class _Rare:
             return
         if not rest:
             del self._unsent[fd]
-            self.left[fd] = abs(self.left[fd])
+            self._left[fd] = abs(self._left[fd])
             self._connections.epoll.modify(fd, select.EPOLLIN)
 
     def answer(self, fd: int, data: bytes, now: int) -> None:
@@ -211,8 +250,8 @@ class _Rare:
             self._connections.lost(fd, 0)
             return
         row[BYTES_RECEIVED] += len(data)
-        number = self.name[fd]
-        if not self.left[fd]:
+        number = self._names[fd]
+        if not self._left[fd]:
             row[SURPLUS] += len(data)
             if fd not in worker.stalled:
                 worker.note_wrong(number, data, "nothing was asked")
@@ -222,41 +261,41 @@ class _Rare:
             row[WRONG] += 1
             worker.note_wrong(number, wrong, "the answer differs")
         if not complete:
-            self.left[fd] = -abs(self.left[fd])
+            self._left[fd] = -abs(self._left[fd])
             return
         if complete > 1:
-            row[SURPLUS] += (complete - 1) * self.answer_bytes
+            row[SURPLUS] += (complete - 1) * self._answer_bytes
             worker.note_wrong(number, data, "more answers than requests")
-        worker.log.add(number, self.sent[fd], self.sent[fd], now)
+        worker.log.add(number, self._sent[fd], self._sent[fd], now)
         row[RECEIVED] += 1
         if not self._connections.answered[fd]:
             self._connections.answered[fd] = 1
             row[ANSWERED] += 1
-        self.left[fd] = abs(self.left[fd]) - 1
-        if self.left[fd] and now < self.end:
-            self.sent[fd] = now
+        self._left[fd] = abs(self._left[fd]) - 1
+        if self._left[fd] and now < self._end:
+            self._sent[fd] = now
             self._ask(fd)
         else:
-            self.left[fd] = 0
+            self._left[fd] = 0
             self.waiting -= 1
 
     def _lost(self, fd: int) -> None:
         """Log the request of a connection that will never be answered."""
-        if self.left[fd]:
-            self.left[fd] = 0
+        if self._left[fd]:
+            self._left[fd] = 0
             self.waiting -= 1
             self._never_answered(fd)
         self._unsent.pop(fd, None)
 
     def _never_answered(self, fd: int) -> None:
-        self._worker.log.add(self.name[fd], self.sent[fd], self.sent[fd], NEVER)
+        self._worker.log.add(self._names[fd], self._sent[fd], self._sent[fd], NEVER)
         self._row[UNANSWERED] += 1
         self._worker.answers.forget(fd)
 
     def finish(self) -> None:
         """Log what is still unanswered; those connections rest from now on (`Worker.stalled`)."""
         for fd in self._to_begin[: self._begun]:
-            if self.left[fd]:
+            if self._left[fd]:
                 self._never_answered(fd)
                 self._worker.stalled.add(fd)
         self._connections.on_lost.remove(self._lost)

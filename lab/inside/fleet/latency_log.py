@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MAGIC = b"LABLAT01"
 HEADER = struct.Struct("<8sqqqq24x")
 RECORD = struct.Struct("<qqqqqq")
+WORDS = RECORD.size // 8
+"""Numbers in a record."""
 MESSAGE, CONNECT, PROBE = 0, 1, 2
 NEVER = -1
 WORD = "l" if struct.calcsize("l") == 8 else "q"
@@ -48,7 +50,7 @@ class LatencyLog:
         self.phase = 0
         self.kept = 0
         self.not_kept = 0
-        self._kind = MESSAGE
+        self.kind = MESSAGE
         self._most = most
         self._columns: tuple[list[int], ...] = ([], [], [], [], [])
         self._connection, self._kinds, self._planned, self._sent, self._done = (c.append for c in self._columns)
@@ -61,59 +63,50 @@ class LatencyLog:
     def begin(self, phase: int, kind: int = MESSAGE) -> None:
         """Say what the following records belong to."""
         self.spill()
-        self.phase, self._kind = phase, kind
+        self.phase, self.kind = phase, kind
 
     def add(self, connection: int, planned: int, sent: int, done: int, kind: int | None = None) -> None:
         """Append one record, of the kind that `begin` named unless said otherwise."""
         self._connection(connection)
-        self._kinds(self._kind if kind is None else kind)
+        self._kinds(self.kind if kind is None else kind)
         self._planned(planned)
         self._sent(sent)
         self._done(done)
         if len(self._columns[0]) >= BATCH:
             self.spill()
 
-    def extend(self, connections: list[int], sent: list[int], done: list[int]) -> None:
-        """Write out many records at once, given by columns.
-
-        Their messages were planned for the moment they were sent, and are of the kind that `begin` named.
-        """
-        self._store(connections, None, sent, sent, done)
+    def extend(self, records: memoryview) -> None:
+        """Write out many records at once, given as their numbers one after the other."""
+        count = min(len(records) // WORDS, self._most - self.kept)
+        self.not_kept += len(records) // WORDS - count
+        self.kept += count
+        if sys.byteorder == "big":
+            swapped = array("q", records)
+            swapped.byteswap()
+            records = memoryview(swapped)
+        _write(self._file, records[: count * WORDS].cast("B"))
 
     def spill(self) -> None:
         """Write out what is gathered."""
-        self._store(*self._columns)
-        for column in self._columns:
-            column.clear()
-
-    def _store(
-        self, connection: list[int], kinds: list[int] | None, planned: list[int], sent: list[int], done: list[int]
-    ) -> None:
-        """Write out columns; `kinds` is None where all are of the kind that `begin` named."""
-        count = min(len(done), self._most - self.kept)
-        self.not_kept += len(done) - count
+        count = len(self._columns[0])
         if count == 0:
             return
+        connection, kinds, planned, sent, done = self._columns
+        records = array("q", bytes(RECORD.size * count))
         # Numbers become machine words by struct: an array takes half as long again for each.
         pack = struct.Struct(f"{count}{WORD}").pack
-        records = array("q", bytes(RECORD.size * count))
-        records[0::6] = array("q", pack(*connection[:count]))
-        records[1::6] = array("q", [self.phase]) * count
-        records[2::6] = array("q", [self._kind]) * count if kinds is None else array("q", pack(*kinds[:count]))
-        records[3::6] = planned_words = array("q", pack(*planned[:count]))
-        records[4::6] = planned_words if sent is planned else array("q", pack(*sent[:count]))
-        records[5::6] = array("q", pack(*done[:count]))
-        if sys.byteorder == "big":
-            records.byteswap()
-        _write(self._file, records.tobytes())
-        self.kept += count
+        for place, column in ((0, connection), (2, kinds), (3, planned), (4, sent), (5, done)):
+            records[place::WORDS] = array("q", pack(*column))
+            column.clear()
+        records[1::WORDS] = array("q", [self.phase]) * count
+        self.extend(memoryview(records))
 
     def close(self) -> None:
         self.spill()
         os.close(self._file)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
