@@ -27,6 +27,8 @@ _INSTALLED = [place for place in sys.path if place.endswith(("site-packages", "d
 _PLACES = [str(Path(lab.__file__).parent.parent), *_INSTALLED]
 MODULE_PATH = ":".join(_PLACES)
 """Where programs find the lab's modules and the installed packages."""
+_BASE_PYTHON: str = getattr(sys, "_base_executable", None) or sys.executable
+"""The interpreter that a virtual environment was made of, without looking for the environment: a third of its start."""
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20  # Linux lets anybody have so much (fs.pipe-max-size); a burst of lines does not stop a program
 COMMAND_NOT_FOUND = 127
@@ -119,7 +121,7 @@ def python_command(module: str, arguments: Sequence[str]) -> tuple[str, ...]:
     """
     if module in LEAN_MODULES:
         start = f"import posix, sys; sys.path += {_PLACES!r}; from {module} import main; posix._exit(main())"
-        return (sys.executable, "-I", "-S", "-c", start, *arguments)
+        return (_BASE_PYTHON, "-I", "-S", "-c", start, *arguments)
     site = ("-S",) if module.startswith("lab.inside.") else ()
     return (sys.executable, "-P", "-s", *site, "-m", module, *arguments)
 
