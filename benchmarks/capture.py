@@ -36,7 +36,7 @@ from scapy.utils import RawPcapReader
 PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from lab.analysis.ring_blocks import make_capture  # noqa: E402 - the project need not be installed
+from lab.analysis.ring_blocks import left_here, make_capture  # noqa: E402 - the project need not be installed
 from lab.engines.netns_programs import MODULE_PATH, python_command  # noqa: E402
 from lab.inside.counters import parse_snmp  # noqa: E402
 
@@ -212,7 +212,8 @@ def traffic(
     parts_ms = {}
     if recorder == "sidecar":
         before_ns = time.process_time_ns()
-        make_capture(folder, file)
+        if left_here(folder):
+            make_capture(folder, file)
         parts_ms = {part: ns / 1e6 for part, ns in json.loads((folder / "capture.json").read_text())["cpu_ns"].items()}
         parts_ms["converting"] = (time.process_time_ns() - before_ns) / 1e6
         cpu_ms += parts_ms["converting"]

@@ -1,7 +1,7 @@
 """The images hosts are started from, built when what goes into them has changed, and never otherwise.
 
 An image `wirelab/<name>` is tagged with a digest of all that goes in: its Dockerfile, its lock file, the sources under
-`lab/inside` with the fleet's machine code, and the base image's id. If that tag exists, the image is what it would be:
+`lab/inside` with its machine code, and the base image's id. If that tag exists, the image is what it would be:
 a second run builds nothing. It is tagged `latest` too, which is what `docker-compose.yml` uses by hand.
 
 The build goes through the engine's API with exactly the files that were digested. The API's classic builder exists in
@@ -26,10 +26,9 @@ from docker.errors import APIError
 
 from lab.engines import Say
 from lab.engines.base_image import ensure_base, find_image, image_id
-from lab.engines.machine_code import ensure_hot_loop_code
+from lab.engines.machine_code import ensure_machine_code
 from lab.engines.wheels import ensure_wheels
 from lab.errors import RunFailed
-from lab.inside.fleet import hot_loop_code
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: images are built from what stands in it."""
@@ -52,7 +51,7 @@ class Image:
 
 def ensure_images(api: docker.APIClient, names: Iterable[str], say: Say) -> dict[str, Image]:
     """Return the named images, each built first where it is missing. Raises MachineLacks, RunFailed."""
-    ensure_hot_loop_code(say)
+    ensure_machine_code(say)
     base = ensure_base(api, say)
     base_id = image_id(api, base)
     # One after the other, in this thread: an interrupted build loses its connection, and the engine then gives it up.
@@ -77,7 +76,7 @@ def context_files(root: Path, name: str) -> Iterator[tuple[str, Path]]:
         raise RunFailed(f"image {name}: {folder / 'Dockerfile'} does not exist", hint="run the lab from its checkout")
     inside = root / "lab" / "inside"
     sources = sorted(p for p in inside.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    sources += sorted(inside.glob(hot_loop_code.FILES))
+    sources += sorted(inside.rglob("__pycache__/*.code"))
     for file in (*sorted(p for p in folder.iterdir() if p.is_file()), root / "lab" / "__init__.py", *sources):
         yield file.relative_to(root).as_posix(), file
 

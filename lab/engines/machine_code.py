@@ -1,17 +1,17 @@
-"""The fleet's loop becomes machine code: numba compiles `inside/fleet/hot_loop.py`, and hosts need no compiler.
+"""Loops that run in hosts become machine code: numba compiles texts of `lab/inside`, and hosts need no compiler.
 
-    hot_loop.py, the same text that the interpreter runs
-      -> numba: LLVM's intermediate form; the calls of `hot_loop_calls.py` become calls of addresses that it is lent
+    inside/fleet/hot_loop.py, inside/ring_records.py: texts that the interpreter can run as they stand
+      -> numba: LLVM's intermediate form; what they call becomes calls of addresses that they are lent
       -> LLVM: an ELF object for any processor of this kind, position independent
-      -> its code alone, a kilobyte: inside/fleet/__pycache__/hot_loop.<processor>.code
+      -> its code alone, a kilobyte: __pycache__/<text>.<processor>.code beside the text
 
-Images take the file up with the programs, namespaces find it where it lies; `inside/fleet/hot_loop_code.py` loads it.
+Images take these files up with the programs, namespaces find them where they lie; `inside/machine_code.py` loads them.
 The code may be copied anywhere because it has no relocations: it refers to no data, and to no function but by the
-addresses that it is handed. That is checked here. Compiling takes a second or two, once, in a process of its own: the
-lab's own process stays without numba.
+addresses that it is handed. That is checked here. Compiling takes two seconds, once, in a process of its own: the lab's
+own process stays without numba.
 
-Where it cannot be done nothing is lost but speed: the interpreter runs the same text. The fleet's result says which of
-the two it was (`hot_loop`).
+Where it cannot be done nothing is lost but speed: the interpreter runs the same texts, and what they did says which of
+the two it was.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ import platform
 import subprocess
 import sys
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.engines import Say
-from lab.inside.fleet import hot_loop, hot_loop_calls, hot_loop_code
+from lab.inside import machine_code, ring_records
+from lab.inside.fleet import hot_loop, hot_loop_calls, latency_log
 
 ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "lab" / "inside" / "__pycache__" / "machine_code.lock"
 BOUND_S = 120
 """A compiler that takes longer is given up."""
 PROCESSORS = {"x86_64": "x86-64", "aarch64": "generic"}
@@ -41,24 +44,56 @@ EVENT = {"x86_64": (12, 4), "aarch64": (16, 8)}
 """Bytes of a struct epoll_event, and where in it the descriptor is: <sys/epoll.h> packs it on x86-64 alone."""
 
 
+@dataclass(frozen=True)
+class Loop:
+    """A function that becomes machine code."""
+
+    function: Callable[..., None]
+    files: tuple[str, ...]
+    """The text it stands in, and others that it depends on."""
+    takes: str
+    """Of each parameter, what it points to: q int64, B uint8, I uint32. (`calls` are int64.)"""
+    lend_calls: Callable[[str], None]
+    """Tells numba what is called for a processor."""
+
+    @property
+    def code(self) -> Path:
+        """Where its code belongs."""
+        return Path(machine_code.code_file(self.files[0], processor()))
+
+    def header(self) -> bytes:
+        """What its code is made of: texts, this file, and the compiler, which the lock names."""
+        maker = crc32((ROOT / "requirements.lock").read_bytes(), crc32(Path(__file__).read_bytes()))
+        return machine_code.MAGIC + machine_code.crc_of(*self.files) + maker.to_bytes(4, "little")
+
+    def is_compiled(self) -> bool:
+        """Whether its code is there, and made of just this."""
+        try:
+            with self.code.open("rb") as file:
+                return file.read(machine_code.HEADER_BYTES) == self.header()
+        except OSError:
+            return False
+
+
 def processor() -> str:
     """This machine's processor, as a Linux host on it has it: macOS says arm64."""
     machine = platform.machine()
     return "aarch64" if machine == "arm64" else machine
 
 
-def ensure_hot_loop_code(say: Say) -> Path | None:
-    """Compile the hot loop where that has not been done; returns the file, None where it cannot be made here."""
-    file = Path(hot_loop_code.code_file(processor()))
-    if _is_fresh(file):
-        return file
+def ensure_machine_code(say: Say) -> bool:
+    """Compile the loops where that has not been done; returns whether their code is there."""
+    if all(loop.is_compiled() for loop in LOOPS):
+        return True
+    folders = {loop.code.parent for loop in LOOPS}
     with contextlib.suppress(OSError):
-        file.parent.mkdir(exist_ok=True)
-    if processor() not in PROCESSORS or not os.access(file.parent, os.W_OK):
-        return None
-    say("compiling the fleet's loop for this machine, once (some seconds)")
-    with contextlib.suppress(OSError, subprocess.SubprocessError), _alone(file.parent):
-        if not _is_fresh(file):
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+    if processor() not in PROCESSORS or not all(os.access(folder, os.W_OK) for folder in folders):
+        return False
+    say("compiling the loops of fleets and captures for this machine, once (some seconds)")
+    with contextlib.suppress(OSError, subprocess.SubprocessError), _alone():
+        if not all(loop.is_compiled() for loop in LOOPS):
             subprocess.run(
                 [sys.executable, "-m", "lab.engines.machine_code"],
                 check=True,
@@ -68,69 +103,57 @@ def ensure_hot_loop_code(say: Say) -> Path | None:
                 stderr=subprocess.DEVNULL,
                 timeout=BOUND_S,
             )
-    if _is_fresh(file):
-        return file
-    say("it could not be compiled: the interpreter runs it, at half the speed")
-    return None
+    if all(loop.is_compiled() for loop in LOOPS):
+        return True
+    say("they could not be compiled: fleets run theirs in the interpreter, at half the speed")
+    return False
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """Have other processes that want to compile wait until this one has."""
-    with (folder / "hot_loop.lock").open("w") as lock:
+    with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _header() -> bytes:
-    """Tell what the code is made of: its texts, this file, and the compiler, which the lock names."""
-    maker = crc32((ROOT / "requirements.lock").read_bytes(), crc32(Path(__file__).read_bytes()))
-    return hot_loop_code.HEADER.pack(hot_loop_code.MAGIC, hot_loop_code.sources_crc(), maker)
-
-
-def _is_fresh(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(hot_loop_code.HEADER.size) == _header()
-    except OSError:
-        return False
-
-
-def compile_hot_loop(machine: str) -> bytes:
-    """The hot loop's code for a processor. Raises RuntimeError where what LLVM makes cannot be copied anywhere."""
+def compiled(loop: Loop, machine: str) -> bytes:
+    """A loop's code for a processor. Raises RuntimeError where what LLVM makes cannot be copied anywhere."""
     import numba
     from llvmlite import binding
     from numba import types
 
-    _lend_calls(*EVENT[machine])
-    numbers, memory = types.CPointer(types.int64), types.CPointer(types.uint8)
-    signature = types.none(*[numbers] * 7, *[memory] * 4)
+    loop.lend_calls(machine)
+    kinds = {"q": types.int64, "B": types.uint8, "I": types.uint32}
+    signature = types.none(*[types.CPointer(kinds[kind]) for kind in "q" + loop.takes])
     # Whole numbers only, and no division: nothing in it raises, so nothing refers to Python.
     compile_by: Any = numba.njit
-    compiled: Any = compile_by(
-        signature, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(hot_loop.hot_loop)
-    module = binding.parse_assembly(compiled.overloads[signature.args].library.get_llvm_str())
+    made: Any = compile_by(signature, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        loop.function
+    )
+    module = binding.parse_assembly(made.overloads[signature.args].library.get_llvm_str())
     if len([function for function in module.functions if not function.is_declaration]) != 1:
-        raise RuntimeError("the hot loop's code is not one function")
+        raise RuntimeError(f"{loop.function.__name__}: its code is not one function")
     target = binding.Target.from_triple(f"{machine}-unknown-linux-gnu")
     emitter = target.create_target_machine(cpu=PROCESSORS[machine], opt=3, reloc="pic", codemodel="small")
-    made = binding.ObjectFileRef.from_data(emitter.emit_object(module))
-    sections: dict[bytes, bytes] = {section.name(): section.data() for section in made.sections()}
+    elf = binding.ObjectFileRef.from_data(emitter.emit_object(module))
+    sections: dict[bytes, bytes] = {section.name(): section.data() for section in elf.sections()}
     if b".rel.text" in sections or b".rela.text" in sections:
-        raise RuntimeError("the hot loop's code refers to something outside of itself")
+        raise RuntimeError(f"{loop.function.__name__}: its code refers to something outside of itself")
     return sections[b".text"]
 
 
-def _lend_calls(event_bytes: int, descriptor_at: int) -> None:
-    """Tell numba what the calls of the loop are: the C library's functions, at the addresses in `calls`."""
+def _lend_system_calls(machine: str) -> None:
+    """Tell numba what the calls of the fleet's loop are: the C library's functions, at the addresses in `calls`."""
     from numba.extending import overload
 
-    epoll_wait = _function("epoll_wait", "int", "int", "pointer", "int", "int")
-    read = _function("read", "long", "int", "pointer", "long")
-    write = _function("write", "long", "int", "pointer", "long")
-    memcmp = _function("memcmp", "int", "pointer", "pointer", "long")
-    monotonic_ns, is_null = _monotonic_ns(), _is_null()
+    event_bytes, descriptor_at = EVENT[machine]
+    functions = hot_loop_calls.FUNCTIONS
+    epoll_wait = _function(functions, "epoll_wait", "int", "int", "pointer", "int", "int")
+    read = _function(functions, "read", "long", "int", "pointer", "long")
+    write = _function(functions, "write", "long", "int", "pointer", "long")
+    memcmp = _function(functions, "memcmp", "int", "pointer", "pointer", "long")
+    monotonic_ns, is_null = _monotonic_ns(functions), _is_null()
 
     # The outer function is asked by the types of the arguments, which are known here; the inner one is the code.
     overload(hot_loop_calls.wait)(lambda c, e, to, n, ms: lambda c, e, to, n, ms: epoll_wait(c, (e, to, n, ms)))
@@ -148,10 +171,23 @@ def _lend_calls(event_bytes: int, descriptor_at: int) -> None:
         return code
 
 
-def _function(name: str, gives: str, *takes: str) -> Any:
+def _lend_memcpy(_machine: str) -> None:
+    """Tell numba what copying is in the capture's loop."""
+    from numba.extending import overload
+
+    memcpy, at = _function(ring_records.FUNCTIONS, "memcpy", "pointer", "pointer", "pointer", "long"), _at()
+    overload(ring_records.copy)(
+        lambda c, out, to, memory, source, n: (
+            lambda c, out, to, memory, source, n: memcpy(c, (at(out, to), at(memory, source), n))
+        )
+    )
+
+
+def _function(functions: tuple[str, ...], name: str, gives: str, *takes: str) -> Any:
     """Return what numba compiles to a call of a function of the C library, from `calls` and a tuple of its arguments.
 
-    It gives what the function gives as an int64, or the negated errno where that is less than 0.
+    It gives what the function gives as an int64, or the negated errno where that is less than 0; 0 where that is a
+    pointer.
     """
     from llvmlite import ir
     from numba import types
@@ -166,11 +202,15 @@ def _function(name: str, gives: str, *takes: str) -> Any:
             builder.trunc(argument, kinds[kind]) if kind == "int" else argument
             for kind, argument in zip(takes, arguments, strict=True)
         ]
-        returned = _call(builder, calls, name, kinds[gives], fitted)
+        returned = _call(builder, calls, functions.index(name), kinds[gives], fitted)
+        if gives == "pointer":
+            return kinds["long"](0)
         result = cgutils.alloca_once_value(builder, builder.sext(returned, kinds["long"]))
         if name != "memcmp":
             with builder.if_then(builder.icmp_signed("<", returned, kinds[gives](0)), likely=False):
-                errno = builder.load(_call(builder, calls, "__errno_location", kinds["int"].as_pointer(), []))
+                errno = builder.load(
+                    _call(builder, calls, functions.index("__errno_location"), kinds["int"].as_pointer(), [])
+                )
                 builder.store(builder.neg(builder.sext(errno, kinds["long"])), result)
         return builder.load(result)
 
@@ -180,7 +220,7 @@ def _function(name: str, gives: str, *takes: str) -> Any:
     return intrinsic(called)
 
 
-def _monotonic_ns() -> Any:
+def _monotonic_ns(functions: tuple[str, ...]) -> Any:
     """Return what numba compiles to clock_gettime(CLOCK_MONOTONIC) as nanoseconds, from `calls`."""
     from llvmlite import ir
     from numba import types
@@ -191,7 +231,8 @@ def _monotonic_ns() -> Any:
 
     def write_code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
         timespec = cgutils.alloca_once(builder, ir.ArrayType(long, 2))
-        _call(builder, given[0], "clock_gettime", ir.IntType(32), [ir.IntType(32)(CLOCK_MONOTONIC), timespec])
+        place = functions.index("clock_gettime")
+        _call(builder, given[0], place, ir.IntType(32), [ir.IntType(32)(CLOCK_MONOTONIC), timespec])
         seconds, nanoseconds = cgutils.unpack_tuple(builder, builder.load(timespec))
         return builder.add(builder.mul(seconds, long(10**9)), nanoseconds)
 
@@ -213,22 +254,43 @@ def _is_null() -> Any:
     return intrinsic(called)
 
 
-def _call(builder: Any, calls: Any, name: str, gives: Any, arguments: list[Any]) -> Any:
-    """Write a call of the function whose address stands at its name's place in `calls`."""
+def _at() -> Any:
+    """Return what numba compiles to the address of an element of bytes."""
+    from numba.extending import intrinsic
+
+    def called(_typing: Any, pointer: Any, place: Any) -> Any:
+        return pointer(pointer, place), lambda _c, builder, _s, given: builder.gep(given[0], [given[1]])
+
+    return intrinsic(called)
+
+
+def _call(builder: Any, calls: Any, place: int, gives: Any, arguments: list[Any]) -> Any:
+    """Write a call of the function whose address stands at a place in `calls`."""
     from llvmlite import ir
 
-    place = builder.gep(calls, [ir.IntType(64)(hot_loop_calls.FUNCTIONS.index(name))])
+    address = builder.load(builder.gep(calls, [ir.IntType(64)(place)]))
     kind = ir.FunctionType(gives, [argument.type for argument in arguments])
-    return builder.call(builder.inttoptr(builder.load(place), kind.as_pointer()), arguments)
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
 
 
-def _store() -> None:
-    """Compile, and leave the code at its place, whole or not at all."""
-    file = Path(hot_loop_code.code_file(processor()))
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(_header() + compile_hot_loop(processor()))
-    partial.replace(file)
+LOOPS = (
+    Loop(
+        hot_loop.hot_loop,
+        (hot_loop.__file__, hot_loop_calls.__file__, latency_log.__file__),
+        "qqqqqqBBBB",
+        _lend_system_calls,
+    ),
+    Loop(ring_records.write_records, (ring_records.__file__,), "qBIBI", _lend_memcpy),
+)
+
+
+def compile_all() -> None:
+    """Compile every loop, and leave the code at its place, whole or not at all."""
+    for loop in LOOPS:
+        partial = loop.code.with_suffix(".partial")
+        partial.write_bytes(loop.header() + compiled(loop, processor()))
+        partial.replace(loop.code)
 
 
 if __name__ == "__main__":
-    _store()
+    compile_all()

@@ -28,7 +28,7 @@ from typing import Any
 
 from lab.engines import Leftover, News, Say
 from lab.engines.labels import KEPT_MARK
-from lab.engines.machine_code import ensure_hot_loop_code
+from lab.engines.machine_code import ensure_machine_code
 from lab.engines.netns_channel import Channel, Message
 from lab.engines.netns_facts import probe_facts
 from lab.engines.netns_files import collect_files
@@ -72,7 +72,7 @@ class NetnsEngine:
 
     def prepare(self, topology: Topology, say: Say) -> dict[str, str]:
         """Programs run with the lab's own interpreter. Raises MachineLacks when it lacks a library of theirs."""
-        ensure_hot_loop_code(say)
+        ensure_machine_code(say)
         python = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
         return {"python": python, **library_versions(topology)}
 

@@ -6,18 +6,18 @@ It joins a host's network stack, arms its recorder, declares itself ready, and r
 `$LAB_OUT`: the packets, and `capture.json` with what was received, dropped and written on each interface. It never
 changes the traffic, and gives up every capability once its sockets are open.
 
-The packets are `capture.pcapng` where the sidecar was started by hand. In a run of the lab they are left as the kernel
-laid them out, for the lab to convert (`lab/analysis/ring_blocks.py`): `capture.0.blocks` of the first interface and so
-on, and `capture.frame`, the pcapng file that they belong into. That pass, once a packet in Python, took three times
-what recording takes; compiled code, which the lab has and a host has not, does it in a fraction.
+The packets go into `capture.pcapng`, as records that machine code makes of what stands in the ring (`stream.py`). Where
+that cannot be (several interfaces, whose packets are to stand in the order of time; a cap; no code for this processor),
+a run of the lab is left the blocks of the ring as the kernel laid them out, for the lab to convert
+(`lab/analysis/ring_blocks.py`): `capture.0.blocks` of the first interface and so on, and `capture.frame`, the pcapng
+file that they belong into. Started by hand the sidecar converts them itself after the stop (`pcapng_file.py`).
 
 Why a ring and not `sniff()`. A program that asks the kernel for one packet at a time pays a system call, a wake-up and
 (in Python) a few objects for each, some ten microseconds; a server under test moves a packet every five. The socket's
 buffer overflows and the kernel drops what does not fit: recording `epoll-10k` with scapy's `sniff()` loses 94 to 98 %
 of the packets. With a TPACKET_V3 ring (`ring.py`) the kernel writes packets straight into memory that this process
-maps. While traffic runs this program only looks now and then whether the ring gets full (`spool.py`), so it neither
-loses packets nor takes the processor from the server being measured. The records become pcapng after the stop
-(by hand: `records.py`).
+maps. While traffic runs this program only looks now and then whether the ring gets full, so it neither
+loses packets nor takes the processor from the server being measured.
 
 Where a packet can be lost, and which number tells:
 
@@ -46,10 +46,12 @@ import time
 
 from lab.inside import bpf, lifecycle
 from lab.inside.arguments import Option, number, read_arguments
+from lab.inside.machine_code import NoCode
 from lab.inside.privileges import drop_capabilities
-from lab.inside.recording import Recording, frame
+from lab.inside.recording import Recording, frame, head, statistics
 from lab.inside.ring import BLOCK_TIMEOUT_MS, InterfaceUnusable, Ring, ring_bytes_for
 from lab.inside.spool import Spool
+from lab.inside.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
         lifecycle.say(f"capture: cannot record: {error}{hint}")
         return EXIT_MACHINE_LACKS
     drop_capabilities()
+    stream = recordings[0].spool if isinstance(recordings[0].spool, Stream) else None
+    if stream is not None:
+        stream.write(head(recordings, snaplen, capture_filter))
     armed = {r.interface: {"linktype": r.linktype, "ring_bytes": r.ring.ring_bytes} for r in recordings}
     lifecycle.ready(PROGRAM, name=options["name"], interfaces=armed, filter=capture_filter, snaplen=snaplen)
 
@@ -102,9 +107,12 @@ def main(arguments: list[str] | None = None) -> int:
     _record(recordings, signals, snaplen)
     drained = _drain(recordings)
     recorded_ns = time.process_time_ns()
-    if by_lab:
+    if stream is not None:
+        recordings[0].keep()
+        stream.write(statistics(recordings))
+    elif by_lab:
         for recording in recordings:
-            recording.keep_blocks()
+            recording.keep()
         with open(lifecycle.out_path("capture.frame"), "wb", buffering=0) as file:
             file.write(frame(recordings, snaplen, capture_filter))
     else:
@@ -116,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     result["cpu_ns"] = {
         "arming": armed_ns,
         "recording": recorded_ns - armed_ns,
-        "keeping" if by_lab else "converting": time.process_time_ns() - recorded_ns,
+        "keeping" if by_lab or stream is not None else "converting": time.process_time_ns() - recorded_ns,
     }
     result["usage"] = lifecycle.usage()
     lifecycle.write_result(PROGRAM, result)
@@ -129,9 +137,19 @@ def _arm(interface: str, options: dict[str, Any], index: int, by_lab: bool) -> R
     program = bpf.compile_filter(options["filter"], options["snaplen"], ring.linktype)
     ring.arm(program, ring_bytes=options["ring_bytes"] or ring_bytes_for(options["snaplen"]))
     start_ns = time.time_ns()
-    blocks = lifecycle.out_path(f"{PROGRAM}.{index}.blocks")
-    spool = Spool(ring, blocks, max_bytes=options["max_bytes"], stays=by_lab)
+    spool = _spool(ring, options, index, by_lab)
     return Recording(interface=interface, linktype=ring.linktype, ring=ring, spool=spool, start_ns=start_ns)
+
+
+def _spool(ring: Ring, options: dict[str, Any], index: int, by_lab: bool) -> Spool | Stream:
+    """Where the ring's packets go: at once into the capture file, if that can be (`stream.py`)."""
+    if len(options["interface"]) == 1 and options["max_bytes"] is None:
+        try:
+            return Stream(ring, lifecycle.out_path("capture.pcapng"), options["snaplen"])
+        except NoCode:
+            pass
+    blocks = lifecycle.out_path(f"{PROGRAM}.{index}.blocks")
+    return Spool(ring, blocks, max_bytes=options["max_bytes"], stays=by_lab)
 
 
 def _record(recordings: list[Recording], signals: lifecycle.Signals, snaplen: int) -> None:
@@ -202,6 +220,7 @@ def _result(recordings: list[Recording], options: dict[str, Any], drained: bool)
                 "truncated_by_cap": r.truncated,
                 "ring_bytes": r.ring.ring_bytes,
                 "spooled_bytes": r.spool.spooled_bytes,
+                "streamed": isinstance(r.spool, Stream),
                 "error": r.error,
             }
             for r in recordings

@@ -88,6 +88,16 @@ class Memory:
         self._bytes = kind.from_buffer_copy(content)
         self.address: int = addressof(self._bytes)
 
+    @classmethod
+    def of(cls, buffer: Any) -> Memory:
+        """The memory of an object that lends it (an array, a mapping), not a copy of it."""
+        self = cls.__new__(cls)
+        with memoryview(buffer) as view:
+            kind: Any = type("Bytes", (Array,), {"_type_": _Char, "_length_": view.nbytes})
+        self._bytes = kind.from_buffer(buffer)
+        self.address = addressof(self._bytes)
+        return self
+
     def read(self) -> bytes:
         """What they are now."""
         return bytes(self._bytes)

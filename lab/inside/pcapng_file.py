@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lab.inside.recording import Recording, head, statistics
 from lab.inside.records import Converter, interface_of, split, time_of, time_of_last
@@ -81,9 +81,10 @@ def write_one_by_one(file: BinaryIO, recordings: list[Recording], snaplen: int, 
 def _converted(index: int, recording: Recording, snaplen: int) -> Iterator[tuple[int, memoryview]]:
     """Block by block: how many packets, and their records, which are overwritten when the next block is asked for."""
     converter = Converter(index, snaplen)
-    target = bytearray(recording.spool.block_bytes)
+    spool: Any = recording.spool  # never a stream, whose packets are in its file
+    target = bytearray(spool.block_bytes)
     with memoryview(target) as view:
-        for source, start in recording.spool.blocks():
+        for source, start in spool.blocks():
             packets, end = converter.convert(source, start, target)
             with view[:end] as records:
                 yield packets, records

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lab.inside.ring import Ring
     from lab.inside.spool import Spool
+    from lab.inside.stream import Stream
 
 _APPLICATION = "wirelab capture"
 
@@ -19,7 +20,7 @@ _APPLICATION = "wirelab capture"
 class Recording:
     """One interface while it is recorded, and what came of it."""
 
-    def __init__(self, *, interface: str, linktype: int, ring: Ring, spool: Spool, start_ns: int) -> None:
+    def __init__(self, *, interface: str, linktype: int, ring: Ring, spool: Spool | Stream, start_ns: int) -> None:
         self.interface = interface
         self.linktype = linktype
         self.ring = ring
@@ -38,7 +39,7 @@ class Recording:
         self.error: str | None = None
         """What the socket reported (the interface went down), else None."""
 
-    def keep_blocks(self) -> None:
+    def keep(self) -> None:
         """Leave everything recorded in the spool's file, and account for it."""
         spool = self.spool
         spool.keep_rest()

@@ -61,6 +61,12 @@ _FRAME_BYTES = 2048  # only the arithmetic of the request uses it: V3 packs pack
 BLOCK_HEADER = Struct("=8xIIII")
 """struct tpacket_block_desc: (version, offset to private), block status, packets, offset of the first, bytes used."""
 
+RECORD = Struct("=III")
+"""struct tpacket3_hdr: bytes to the next record, 0 for a block's last one; seconds, nanoseconds."""
+_LAST_TIME = Struct("=40xII")
+"""struct tpacket_block_desc: the time of its last packet. (What it calls the time of its first one is when the block
+was opened.)"""
+
 _LINKTYPE_OF_HARDWARE = {
     1: bpf.LINKTYPE_ETHERNET,  # ARPHRD_ETHER: veth, bridge
     772: bpf.LINKTYPE_ETHERNET,  # ARPHRD_LOOPBACK: bears an Ethernet header of zeros
@@ -160,6 +166,13 @@ class Ring:
             self.memory[start + 8 : start + 12] = b"\0\0\0\0"  # block status: TP_STATUS_KERNEL
             self._taken_packets += packets
         self._next = (self._next + len(blocks)) % self._blocks
+
+    def times(self, start: int) -> tuple[int, int]:
+        """When the first and the last packet of the block at `start`, which has some, passed: nanoseconds."""
+        _status, _packets, first, _used = BLOCK_HEADER.unpack_from(self.memory, start)
+        _next, *began = RECORD.unpack_from(self.memory, start + first)
+        ended = _LAST_TIME.unpack_from(self.memory, start)
+        return began[0] * 1_000_000_000 + began[1], ended[0] * 1_000_000_000 + ended[1]
 
     def take(self) -> Iterator[int]:
         """Each block that is ready, oldest first: where it starts in `memory`.

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import mmap
 import posix
-from _struct import Struct, pack_into
+from _struct import pack_into
 
-from lab.inside.ring import BLOCK_HEADER, Ring
+from lab.inside.ring import BLOCK_HEADER, RECORD, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from io import FileIO
 
     from lab.inside.records import Source
 
@@ -33,11 +34,6 @@ RELIEVED_ABOVE = 1 / 8
 wake-up (0.1 ms where the processor slept), and looks come the more often the less of it is free."""
 _BLOCKS_AT_ONCE = 8
 _FIRST, _USED_BYTES = 2, 3  # index in BLOCK_HEADER's fields
-_LAST_TIME = Struct("=40xII")
-"""struct tpacket_block_desc: the time of its last packet. (What it calls the time of its first one is when the block
-was opened.)"""
-_RECORD = Struct("=III")
-"""struct tpacket3_hdr: bytes to the next record, 0 for a block's last one; seconds, nanoseconds."""
 
 
 class Spool:
@@ -77,27 +73,26 @@ class Spool:
         nothing = memory[:0]
         if self.capped:
             return nothing
-        first = BLOCK_HEADER.unpack_from(memory, start)[_FIRST]
         if self._max_bytes is not None and self.spooled_bytes + used > self._max_bytes:
             self.capped = True
+            first = BLOCK_HEADER.unpack_from(memory, start)[_FIRST]
             beginning = self._beginning(memory, start, packets, first, self._max_bytes - self.spooled_bytes)
             self.spooled_bytes += len(beginning)
             return memoryview(beginning)
         self.spooled_bytes += used
         if packets:
-            _next, *began = _RECORD.unpack_from(memory, start + first)
-            self._count(packets, began, _LAST_TIME.unpack_from(memory, start))
+            self._count(packets, *self._ring.times(start))
         return memory[start : start + used]
 
     def _beginning(self, memory: memoryview, start: int, packets: int, first: int, room: int) -> bytearray:
         """As many packets of a block as there is room for, as a block of its own; empty where there is for none."""
-        times: list[tuple[int, int]] = []
+        times: list[int] = []
         end = first
         while len(times) < packets:
-            stride, *time = _RECORD.unpack_from(memory, start + end)
+            stride, seconds, nanoseconds = RECORD.unpack_from(memory, start + end)
             if not stride or end + stride > room:
                 break
-            times.append((time[0], time[1]))
+            times.append(seconds * 1_000_000_000 + nanoseconds)
             end += stride
         if not times:
             return bytearray()
@@ -109,7 +104,7 @@ class Spool:
     def _write(self, parts: list[memoryview]) -> None:
         """Add to the file, all of it: a system call may take less than it is given."""
         descriptor, left = self._file.fileno(), sum(map(len, parts))
-        self._ask_for_room(left)
+        ask_for_room(self._file, left)
         while left:
             taken = posix.writev(descriptor, parts)
             left -= taken
@@ -118,17 +113,10 @@ class Spool:
             if taken:
                 parts[0] = parts[0][taken:]
 
-    def _ask_for_room(self, size: int) -> None:
-        if size:
-            try:
-                posix.posix_fallocate(self._file.fileno(), self._file.tell(), size)
-            except OSError:
-                return  # it only helps; where the disk is full, writing says so
-
-    def _count(self, packets: int, first: Sequence[int], last: Sequence[int]) -> None:
+    def _count(self, packets: int, first_ns: int, last_ns: int) -> None:
         if self.first_ns is None:
-            self.first_ns = first[0] * 1_000_000_000 + first[1]
-        self.last_ns = last[0] * 1_000_000_000 + last[1]
+            self.first_ns = first_ns
+        self.last_ns = last_ns
         self.packets += packets
 
     def blocks(self) -> Iterator[tuple[Source, int]]:
@@ -154,3 +142,12 @@ class Spool:
     def close(self) -> None:
         """Give the disk back."""
         self._file.close()
+
+
+def ask_for_room(file: FileIO, size: int) -> None:
+    """Tell the file system how much will be written next."""
+    if size:
+        try:
+            posix.posix_fallocate(file.fileno(), file.tell(), size)
+        except OSError:
+            return  # it only helps; where the disk is full, writing says so

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fleet_peers import Behaviour, Peer, plan_for, run_fleet, upper
 
-from lab.engines.machine_code import PROCESSORS, ensure_hot_loop_code, processor
+from lab.engines.machine_code import PROCESSORS, ensure_machine_code, processor
 from lab.inside.fleet import hot_loop as loop
 from lab.inside.fleet import hot_loop_code
 from lab.inside.fleet.answers import KnownSizeAnswers
@@ -28,7 +28,7 @@ WAYS = ("machine code", "interpreter")
 @pytest.fixture(autouse=True)
 def code() -> Path:
     """The compiled loop."""
-    file = ensure_hot_loop_code(lambda _line: None)
+    file = ensure_machine_code(lambda _line: None)
     if file is None:
         assert processor() not in PROCESSORS
         pytest.skip(f"no machine code for {processor()}")
@@ -228,5 +228,5 @@ def test_code_made_of_another_text_is_not_taken(code: Path, tmp_path: Path, monk
 def test_code_is_made_once(code: Path) -> None:
     said: list[str] = []
     before = code.stat().st_mtime_ns
-    assert ensure_hot_loop_code(said.append) == code
+    assert ensure_machine_code(said.append) == code
     assert (code.stat().st_mtime_ns, said) == (before, [])

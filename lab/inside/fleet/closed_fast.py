@@ -11,15 +11,15 @@ import os
 import select
 import time
 from array import array
-from functools import partial
+from functools import cache, partial
 
-from lab.inside.native import Library
+from lab.inside import machine_code
 
 from . import hot_loop as loop
-from . import hot_loop_code
+from . import hot_loop_calls, latency_log
 from .answers import KnownSizeAnswers
 from .counters import INDEX
-from .hot_loop_calls import FUNCTIONS, Calls
+from .hot_loop_calls import Calls
 from .latency_log import BATCH, NEVER, WORDS
 from .phases import ClosedLoad
 
@@ -44,6 +44,16 @@ MOST_EVENT_BYTES = 16
 """Of a struct epoll_event; x86-64 packs it to 12."""
 WAIT_MS = 50
 """How long the loop waits for events: the stop flag is read that often where nothing happens."""
+
+
+@cache
+def hot_loop_code() -> tuple[Callable[..., None] | None, str]:
+    """The loop as machine code, if there is any; and what runs it, in words."""
+    texts = (loop.__file__, hot_loop_calls.__file__, latency_log.__file__)
+    try:
+        return machine_code.load(*texts, calls=hot_loop_calls.FUNCTIONS, arguments=10), "machine code"
+    except machine_code.NoCode as reason:
+        return None, f"interpreter: {reason}"
 
 
 def suits(worker: Worker, phase: ClosedLoad) -> bool:
@@ -116,17 +126,14 @@ class Memory:
         """Return what goes on with the loop when called; in the interpreter where a boundary log must see each call."""
         worker = self._worker
         arrays = (self.it, self.left, self.names, self.sent, self._again, self.records)
-        code, _why = hot_loop_code.loaded()
+        code, _why = hot_loop_code()
         if code is None or worker.tap is not None:
             calls = Calls(worker.connections.epoll.poll, worker.read, worker.write)
             self.buffer = buffer = bytearray(self.answer_bytes + 1)
             return partial(loop.hot_loop, calls, *arrays, [], buffer, worker.right_answer, worker.request)
         self.buffer = array("B", bytes(self.answer_bytes + 1))
-        self._calls = array("Q", map(Library(None).address, FUNCTIONS))
         self._events = array("B", bytes(loop.EVENTS * MOST_EVENT_BYTES))
-        self._scratch = array("q", [0])
-        lent = (self._scratch, self._scratch, self._calls, *arrays, self._events, self.buffer)
-        addresses = [memory.buffer_info()[0] for memory in lent]
+        addresses = [memory.buffer_info()[0] for memory in (*arrays, self._events, self.buffer)]
         return partial(code, *addresses, worker.right_answer, worker.request)
 
     def account(self) -> None:

@@ -16,8 +16,8 @@ import time
 from lab.inside import lifecycle
 from lab.inside.native import Int, Library
 
-from . import hot_loop_code
 from . import worker as worker_module
+from .closed_fast import hot_loop_code
 from .counters import Counters
 from .plan import Plan
 from .result import PhaseRecord, assemble
@@ -85,7 +85,7 @@ class Coordinator:
             if stale.startswith("latency-"):
                 os.unlink(lifecycle.out_path(stale))  # of an earlier run by hand, which may have had more workers
         anchor = {"monotonic_ns": time.monotonic_ns(), "realtime_ns": time.time_ns()}
-        hot_loop_code.loaded()  # once, for all of them
+        hot_loop_code()  # once, for all of them
         for index in range(self._plan.workers):
             self._children.append(self._fork(index))
         self._await_lines(1)

@@ -8,8 +8,8 @@ to it, and calls again.
 
 This file is read in two ways. The interpreter runs it as it stands, with the calls of `hot_loop_calls.py`; and the lab
 compiles the same text to a kilobyte of machine code (`lab/engines/machine_code.py`), which hosts without a compiler
-load (`hot_loop_code.py`): there the calls are the C library's. So what happens to a message is written once, in nothing
-but numbers, in memory that the caller lends.
+load (`../machine_code.py`): there the calls are the C library's. So what happens to a message is written once, in
+nothing but numbers, in memory that the caller lends.
 """
 
 from __future__ import annotations

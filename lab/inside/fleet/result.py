@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.inside.frozen import as_dict
 
-from . import hot_loop_code
+from .closed_fast import hot_loop_code
 from .counters import Counters
 from .lateness import Lateness
 from .phases import ClosedLoad, Phase
@@ -67,7 +67,7 @@ def _limits(record: PhaseRecord, row: dict[str, Any]) -> list[str]:
             f"1 % of the starts were late by {late / 1e6:.1f} ms or more; {LATE_NS / 1e6:g} ms is on schedule"
         )
     if isinstance(record.phase, ClosedLoad) and row["cpu_share_max"] >= BUSY:
-        slow = "" if hot_loop_code.loaded()[0] else f" (its loop ran in the {hot_loop_code.loaded()[1]})"
+        slow = "" if hot_loop_code()[0] else f" (its loop ran in the {hot_loop_code()[1]})"
         reasons.append(
             f"a worker computed for {row['cpu_share_max']} of the phase; below {BUSY} it had time to spare{slow}"
         )
@@ -107,7 +107,7 @@ def assemble(
         "arrivals": {name: sum(r["counts"].get(name, 0) for r in arriving) for name in _ARRIVALS},
         "datagrams": {name: sums[name] for name in ("lost", "duplicated", "reordered", "truncated")},
         "latency_records_not_kept": sums["late_drops"],
-        "hot_loop": "interpreter: boundaries are logged" if plan.boundaries else hot_loop_code.loaded()[1],
+        "hot_loop": "interpreter: boundaries are logged" if plan.boundaries else hot_loop_code()[1],
         "anchor": anchor,
         "phases": rows,
         "generator_limited": any(row["generator_limited"] for row in rows),
