@@ -36,13 +36,10 @@ from lab.whole_file import write_json_whole, write_whole
 
 
 def make_captures(folder: Path) -> None:
-    """Make `captures/<host>.pcapng` of what each sidecar left; nothing to do when that has been done."""
+    """Make `captures/<host>.pcapng` of blocks that sidecars left; nothing to do where they left capture files."""
     for host in sorted((folder / "hosts").glob("*/")):
-        made = folder / "captures" / f"{host.name}.pcapng"
         if left_here(host):
-            make_capture(host, made)
-        elif (host / "capture.pcapng").exists():
-            (host / "capture.pcapng").rename(made)
+            make_capture(host, folder / "captures" / f"{host.name}.pcapng")
 
 
 def make_tables(folder: Path, say: Callable[[str], None]) -> float:

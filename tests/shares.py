@@ -22,7 +22,7 @@ WHOLE_LABS = (
 ANALYSIS = (
     *WHOLE_LABS,
     "tests/analysis/",
-    "tests/inside/test_capture.py",
+    "tests/inside/test_capture_blocks.py",
     "tests/layers/test_dissect.py",
     "tests/report/test_packet_list.py",
     "tests/report/test_ruler.py",

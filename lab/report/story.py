@@ -16,6 +16,8 @@ from lab.report.kinds import kinds
 from lab.report.run_files import RunFiles
 
 NOT_RECORDED = "not recorded"
+LONG_START_S = 3.0
+"""Longer than looking at a machine takes: images were built, or loops compiled."""
 
 
 def count(value: float | None) -> str:
@@ -300,6 +302,8 @@ def stages(run: RunFiles) -> str:
     total = run.verdict.get("elapsed_s") or sum(timing.values())  # stages side by side take less than their sum
     asked = run.manifest.get("requested_s")
     text = f"{units.show_duration(total * 1e9)} in all: {told}."
+    if timing.get("start", 0.0) >= LONG_START_S:
+        text += " At the start this machine was looked at, and what the engine lacked was built."
     if not asked:  # a script asks for calls, not for time
         return text
     beyond = units.show_duration(max(total - asked, 0) * 1e9)

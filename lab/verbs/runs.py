@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -41,6 +42,7 @@ def run(
             this = store.create(loaded.name, ROOT())
             progress.say(f"run {short(this.folder)}")
             session = Session(loaded, chosen, this, progress)
+            session.timing_s["start"] = round(time.monotonic() - BEGAN, 3)
             session.execute(conclusion)
             progress.stage("analysis")
             verdict, summary = conclusion.conclude(

@@ -135,6 +135,14 @@ def test_a_run_leaves_its_evidence(engine: str, two_runs: list[Ended]) -> None:
         assert len(counted.stdout.splitlines()) == verdict["capture"]["server"]["written"]
 
 
+def test_nearly_all_of_the_time_is_in_a_stage(two_runs: list[Ended]) -> None:
+    verdict = json.loads(two_runs[0].out)
+    told = verdict["timing_s"]
+    assert next(iter(told)) == "start", "loading, choosing the engine, and building what it lacks"
+    # The stages follow one another, but for tables, which are made beside the removal of the hosts.
+    assert sum(told.values()) >= 0.9 * verdict["elapsed_s"], told
+
+
 def test_data_is_on_standard_output_alone(two_runs: list[Ended]) -> None:
     assert json.loads(two_runs[0].out)["verdict"] == "pass"
 
