@@ -14,8 +14,8 @@ import pytest
 from fleet_peers import Behaviour, Peer, plan_for, run_fleet, upper
 
 from lab.engines.machine_code import PROCESSORS, ensure_machine_code, processor
+from lab.inside import machine_code
 from lab.inside.fleet import hot_loop as loop
-from lab.inside.fleet import hot_loop_code
 from lab.inside.fleet.answers import KnownSizeAnswers
 from lab.inside.fleet.closed_fast import FOREVER, Memory
 from lab.inside.fleet.latency_log import WORDS
@@ -26,13 +26,10 @@ WAYS = ("machine code", "interpreter")
 
 
 @pytest.fixture(autouse=True)
-def code() -> Path:
-    """The compiled loop."""
-    file = ensure_machine_code(lambda _line: None)
-    if file is None:
+def _compiled() -> None:
+    if not ensure_machine_code(lambda _line: None):
         assert processor() not in PROCESSORS
         pytest.skip(f"no machine code for {processor()}")
-    return file
 
 
 # ---- call by call, beside each other
@@ -199,7 +196,7 @@ UNUSUAL: dict[str, tuple[Behaviour, dict[str, int]]] = {
 def test_a_fleet_counts_what_is_unusual_the_same_in_both_ways(
     way: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(hot_loop_code.SWITCH, "off" if way == "interpreter" else "")
+    monkeypatch.setenv(machine_code.SWITCH, "off" if way == "interpreter" else "")
     behaviour, expected = UNUSUAL[what]
     with Peer(behaviour) as peer:
         load = {"phase": "load", "messages": 9, "duration_ns": 500 * MS, "grace_ns": 100 * MS}
@@ -207,26 +204,3 @@ def test_a_fleet_counts_what_is_unusual_the_same_in_both_ways(
         result = run_fleet(plan_for(peer, connections=1, phases=phases), tmp_path).result
     assert result["hot_loop"].partition(":")[0] == way
     assert {key: result[key] for key in expected} == expected
-
-
-# ---- the code and its file
-
-
-def test_code_made_of_another_text_is_not_taken(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / code.name
-    data = bytearray(code.read_bytes())
-    data[8] ^= 1
-    copy.write_bytes(data)
-    monkeypatch.setattr(hot_loop_code, "code_file", lambda _machine: str(copy))
-    with pytest.raises(hot_loop_code.NoCode, match="another text"):
-        hot_loop_code.load()
-    copy.unlink()
-    with pytest.raises(hot_loop_code.NoCode, match="left none"):
-        hot_loop_code.load()
-
-
-def test_code_is_made_once(code: Path) -> None:
-    said: list[str] = []
-    before = code.stat().st_mtime_ns
-    assert ensure_machine_code(said.append) == code
-    assert (code.stat().st_mtime_ns, said) == (before, [])
