@@ -241,6 +241,12 @@ def fill_address_slots(slots, addresses, count):
         slots[place] = row + 1
 
 
+def room_in_slots(state: State) -> int:
+    """How many more packets may come until a hash table would be more than half full."""
+    pairs, addresses = int(state.counts[PAIRS]), int(state.counts[ADDRESSES])
+    return min(state.slots.size // 2 - pairs, (state.address_slots.size // 2 - addresses) // 2)
+
+
 def with_slots(state: State, packets: int) -> State:
     """The same state with hash tables that stay at most half full while `packets` more packets come."""
     pairs, addresses = int(state.counts[PAIRS]), int(state.counts[ADDRESSES])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.analysis.state import GROWING, State, with_room
+from lab.analysis.state import GROWING, State, room, with_room
 
 LARGEST_IN_MEMORY = 64 << 20
 """Bytes in use from which on an array is kept in a file."""
@@ -30,6 +30,12 @@ class Spill:
         self._files: dict[str, int] = {}
         self._maps: dict[str, mmap.mmap] = {}
         self._no_room = not hasattr(os, "posix_fallocate")
+
+    def room(self, state: State) -> int:
+        """How many more packets may come until `with_room` has something to do, be it that an array outgrows memory."""
+        in_memory = {} if self._no_room else {name: record for name, (record, _, _) in GROWING.items()}
+        most = {name: self._largest // record.itemsize for name, record in in_memory.items() if name not in self._files}
+        return room(state, most)
 
     def with_room(self, state: State, packets: int) -> State:
         """The same state with room for all that `packets` more packets may add, in memory or in files."""

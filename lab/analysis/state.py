@@ -9,6 +9,7 @@ which opened it, so that learning it late (a handshake that stands reordered in 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -307,6 +308,19 @@ def _zeros(count: int, record: np.dtype[Any]) -> Any:
     if size >= HUGE_PAGES_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, record, count)
+
+
+def room(state: State, most: Mapping[str, int]) -> int:
+    """How many more packets the growing arrays have room for, whatever these add.
+
+    `most`: so many records shall some arrays hold where they are, by name.
+    """
+    left = []
+    for name, (_, counter, each) in GROWING.items():
+        size = getattr(state, name).size
+        used = int(state.counts[counter]) * (2 if name == "sides" else 1)
+        left.append((min(size, most.get(name, size)) - used) // each)
+    return min(left)
 
 
 def with_room(state: State, packets: int) -> State:

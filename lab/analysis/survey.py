@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lab.analysis.capture_file import BATCH_PACKETS, BATCHES_VALID, Batch, CaptureReader, Interface
 from lab.analysis.compiled import straight
 from lab.analysis.connections import follow
-from lab.analysis.endpoints import address_row, with_slots
+from lab.analysis.endpoints import address_row, room_in_slots, with_slots
 from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.packets import dissect
 from lab.analysis.spill import Spill
@@ -116,6 +116,8 @@ class _Pass:
         """Full chunks, in order; or an error. Each thread leaves a None when it ends."""
         self.chunk, self.used = np.empty(0, PACKET), 0
         """The chunk that is being followed, and how far."""
+        self._room = 0
+        """Packets that may still be followed before anybody has to look whether the state must grow."""
         self._result = result
         self._chunk_packets = chunk_packets
         self._tasks = self._read(paths)
@@ -204,9 +206,11 @@ class _Pass:
                 self.chunks.put(self.chunk[: self.used])
                 result.spill.forget()
             self.chunk = task.chunk
-        state = with_slots(result.spill.with_room(result.state, packets), packets)
-        result.state = state
-        FOLLOW(task.batch.buffer, task.chunk, task.first, result.packets, packets, works, state)
+        if self._room < packets:
+            result.state = with_slots(result.spill.with_room(result.state, packets), packets)
+            self._room = min(result.spill.room(result.state), room_in_slots(result.state))
+        self._room -= packets
+        FOLLOW(task.batch.buffer, task.chunk, task.first, result.packets, packets, works, result.state)
         result.packets += packets
         self.used = task.first + packets
 
