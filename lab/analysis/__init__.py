@@ -161,6 +161,7 @@ class Analysis:
             parts = list(self.packet_chunks())
         else:
             index = list(accumulate((chunk.size for chunk in self._kept), initial=0))
+            self._ends  # noqa: B018 - not by one of those below while the others wait
             with ThreadPoolExecutor() as pool:
                 parts = list(
                     pool.map(lambda *part: cells.frame(self._packet_rows(*part), tables.PACKETS), self._kept, index)

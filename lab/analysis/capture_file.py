@@ -59,6 +59,8 @@ class Batch:
     frames: Frames
     count: int
     """How many places of `frames` are filled."""
+    last: bool = False
+    """Whether the file is known to hold no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +167,8 @@ class CaptureReader:
                     continue
                 damage = broken
             if count:
-                yield Batch(buffer=self._buffer, frames=frames, count=count)
+                last = self._ended and why == records.MORE
+                yield Batch(buffer=self._buffer, frames=frames, count=count, last=last)
                 count, turn = 0, (turn + 1) % BUFFERS
                 frames = ring[turn]
             if why == records.FULL:

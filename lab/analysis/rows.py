@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from lab.analysis.columns import Columns
 from lab.analysis.state import ADDRESSES, CONNECTIONS, FLOWS, HISTORY_TEXT, State
 
 Records = npt.NDArray[np.void]
-ENDS_AT_ONCE = 1 << 15
-"""Connections whose records are read before they are forgotten: what bounds memory."""
+WORKERS = 2
+ENDS_AT_ONCE = 1 << 14
+"""Connections whose records each of these reads before they are forgotten: what bounds memory."""
 
 
 def address_texts(state: State) -> pl.Series:
@@ -182,9 +184,13 @@ def packet_ends(state: State, forget: Callable[[], None]) -> Records:
     """Both ends of every connection, as rows of packets need them; `forget` is called now and then (`Spill.forget`)."""
     count = int(state.counts[CONNECTIONS])
     ends = np.empty(2 * count, packet_columns.END)
-    for first in range(0, count, ENDS_AT_ONCE):
+
+    def sum_up(first: int) -> None:
         packet_columns.sum_up(state, first, min(ENDS_AT_ONCE, count - first), ends)
         forget()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(sum_up, range(0, count, ENDS_AT_ONCE)))
     return ends
 
 

@@ -184,7 +184,7 @@ class _Pass:
                     _meet_interfaces(self._result, reader, first_capture)
                     _count(captures, batch, first_capture)
                     if used + batch.count > len(chunk):
-                        small = len(chunk) == 0 and batch.count < BATCH_PACKETS  # probably all there is
+                        small = len(chunk) == 0 and batch.last  # all there is of most captures
                         chunk, used = np.empty(batch.count if small else self._chunk_packets, PACKET), 0
                     yield _Task(
                         number=next(numbers), batch=batch, interfaces=reader.interface_table, chunk=chunk, first=used
