@@ -80,6 +80,7 @@ def _the_rest() -> None:
     from lab.analysis.state import HISTORY_TEXT, empty_state, with_room
 
     state = with_slots(with_room(empty_state(), 1), 1)
+    endpoints.resolve(np.zeros(0, PACKET), 0, 0, np.zeros(0, WORK), state)
     endpoints.address_row(state, np.uint64(0), np.uint64(0), np.uint8(4))
     nothing, frames = np.empty(0, np.uint8), records.frames_ring(1, 0)[0]
     interfaces = np.zeros(1, records.INTERFACE)

@@ -4,7 +4,7 @@ A connection is one incarnation of a 4-tuple at one vantage, opened by a SYN who
 from that of the live one; the same SYN again is a retransmission. Grouping by the 4-tuple alone would join what ports
 were reused for. A late segment of the incarnation before is recognised by its numbers.
 
-`follow` is the loop over packets. It comes after `packets.dissect`, and hands each segment to
+`follow` is the loop over packets. It comes after `packets.dissect` and `endpoints.resolve`, and hands each segment to
 the rules in `handshake.py`, `streams.py` and `teardown.py`, and whatever is not TCP to `datagrams.py`.
 """
 
@@ -14,14 +14,15 @@ import numpy as np
 
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
-from lab.analysis.endpoints import recent_place, resolve
+from lab.analysis.endpoints import live_of, recent_place
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
 from lab.analysis.options import NO_SCALE, no_sacks, read_sacks, take_offer
 from lab.analysis.packet_records import mixed
+from lab.analysis.prefetch import prefetch
 from lab.analysis.segment import Segment
 from lab.analysis.sequence import advanced, distance, within
-from lab.analysis.state import CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN
+from lab.analysis.state import CACHE_LINE, CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN
 from lab.analysis.streams import count_class, note_acknowledgement, note_size
 from lab.analysis.teardown import note_ack_of_fin, note_fin, note_reset
 from lab.analysis.words import (
@@ -37,7 +38,7 @@ from lab.analysis.words import (
 )
 
 AT_ONCE = 64
-"""Packets whose pairs are looked up before they are followed: their records stay in the nearest cache."""
+"""Packets whose connections are asked for before they are followed: their records stay in the nearest cache."""
 DUPLICATE_WITHIN_NS = 1_000_000
 REORDERED_WITHIN = 1 << 16
 """A SYN after other segments belongs to them if it lies at most a classic window before the first of them."""
@@ -50,7 +51,7 @@ def follow(buffer, packets, first, index, count, works, state):
     """Follow `count` packets from `packets[first]`; `index` is the packet index of the first one."""
     for start in range(0, count, AT_ONCE):
         stop = min(count, start + AT_ONCE)
-        resolve(packets, first, works, start, stop, state)
+        fetch_ahead(packets, first, works, start, stop, state)
         for i in range(start, stop):
             packet, work = packets[first + i], works[i]
             if packet.ip_version == 0:
@@ -59,6 +60,23 @@ def follow(buffer, packets, first, index, count, works, state):
                 follow_fragment(state, packet, work)
             if packet.pair >= 0 and not is_capture_duplicate(state, packet, work):
                 follow_packet(buffer, state, packet, work, index + i)
+
+
+@inlined
+def fetch_ahead(packets, first, works, start, stop, state):
+    """Ask memory for what following a few packets touches: they come from many connections in turn."""
+    for i in range(start, stop):
+        prefetch(state.live, packets[first + i].pair, 0)
+        prefetch(state.recent, recent_place(works[i]), 0)
+    for i in range(start, stop):
+        pair = packets[first + i].pair
+        if pair < 0:
+            continue
+        live = live_of(state, pair)
+        prefetch(state.connections, live, 0)
+        for line in range(0, 4 * CACHE_LINE, CACHE_LINE):
+            prefetch(state.sides, 2 * live, line)
+            prefetch(state.sides, 2 * live + 1, line)
 
 
 @inlined
@@ -94,7 +112,7 @@ def is_capture_duplicate(state, packet, work):
     recent = state.recent[recent_place(work)]
     t_ns = packet.t_ns
     if recent.digest == digest and abs(t_ns - recent.t_ns) <= DUPLICATE_WITHIN_NS:
-        live = state.pairs[packet.pair].live
+        live = live_of(state, packet.pair)
         packet.marks |= CAPTURE_DUPLICATE
         if live >= 0 and packet.protocol == TCP:
             state.connections[live].capture_duplicates += 1
@@ -149,8 +167,7 @@ def follow_fragment(state, packet, work):
 @inlined
 def incarnation_of(state, pair_row, from_high, segment):
     """The connection that a segment belongs to; a new one is opened where its numbers say so."""
-    pair = state.pairs[pair_row]
-    live = np.int64(pair.live)
+    live = live_of(state, pair_row)
     if live < 0:
         return open_connection(state, pair_row, from_high, segment)
     connection = state.connections[live]
@@ -233,7 +250,7 @@ def open_connection(state, pair_row, from_high, segment):
     state.counts[CONNECTIONS] = number + 1
     connection = state.connections[number]
     connection.pair = pair_row
-    connection.previous = pair.live
+    connection.previous = live_of(state, pair_row)
     connection.first_t = segment.t_ns
     connection.first_packet = segment.packet
     connection.orig = from_high
@@ -248,7 +265,7 @@ def open_connection(state, pair_row, from_high, segment):
         side.gap = -1
         side.window_scale = NO_SCALE
         side.last_retransmission = -1
-    pair.live = number
+    state.live[pair_row] = number + 1
     return number
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.analysis.compiled import inlined
-from lab.analysis.endpoints import FIND_ONLY, Endpoint, find_pair, is_lower, ordered, pair_hash
+from lab.analysis.endpoints import FIND_ONLY, Endpoint, find_pair, is_lower, live_of, ordered, pair_hash
 from lab.analysis.packet_records import big16, big32, big64
 from lab.analysis.state import FLOWS
 from lab.analysis.words import ICMP, ICMP6, ICMP_ERROR_PACKET, TCP, UDP
@@ -27,10 +27,12 @@ def follow_flow(state, packet, index, fragment_offset):
     """Count a packet of a flow; the first one opens it."""
     pair = state.pairs[packet.pair]
     from_low = packet.source_is_low
-    if pair.live < 0:
-        pair.live = state.counts[FLOWS]
+    live = live_of(state, packet.pair)
+    if live < 0:
+        live = np.int64(state.counts[FLOWS])
         state.counts[FLOWS] += 1
-        flow = state.flows[pair.live]
+        state.live[packet.pair] = live + 1
+        flow = state.flows[live]
         flow.pair = packet.pair
         flow.first_t = packet.t_ns
         flow.first_packet = index
@@ -39,7 +41,7 @@ def follow_flow(state, packet, index, fragment_offset):
         if pair.protocol in (ICMP, ICMP6):
             flow.icmp_type = packet.source_port
             flow.icmp_code = packet.destination_port
-    flow = state.flows[pair.live]
+    flow = state.flows[live]
     flow.last_t = packet.t_ns
     flow.last_packet = index
     if fragment_offset:
@@ -54,7 +56,7 @@ def follow_flow(state, packet, index, fragment_offset):
         flow.high_bytes += np.int64(packet.payload)
     if flow.first_reply_t < 0 and from_low == flow.orig:
         flow.first_reply_t = packet.t_ns
-    packet.conversation = -2 - pair.live
+    packet.conversation = -2 - live
 
 
 @inlined
@@ -91,9 +93,9 @@ def follow_icmp_error(buffer, state, packet, index, at, stop, vantage):
     low, high = ordered(source, destination, is_lower(source, destination))
     hashed = pair_hash(low, high, protocol, packet.ip_version, vantage)
     pair = find_pair(state, low, high, hashed, protocol, packet.ip_version, vantage, FIND_ONLY)
-    if pair < 0 or state.pairs[pair].live < 0:
+    live = live_of(state, pair) if pair >= 0 else np.int64(-1)
+    if live < 0:
         return False
-    live = state.pairs[pair].live
     packet.marks |= ICMP_ERROR_PACKET
     if protocol == TCP:
         connection = state.connections[live]

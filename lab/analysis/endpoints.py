@@ -13,9 +13,11 @@ import numpy as np
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.packet_records import big16, mixed
 from lab.analysis.prefetch import prefetch
-from lab.analysis.state import ADDRESSES, CACHE_LINE, PAIRS, RECENT_PACKETS, State
+from lab.analysis.state import ADDRESSES, PAIRS, RECENT_PACKETS, State
 from lab.analysis.words import ICMP, ICMP6, TCP, UDP
 
+AT_ONCE = 64
+"""Packets whose pairs are looked up at once: so many fetches from memory are under way."""
 CREATE, FIND_ONLY = np.bool_(True), np.bool_(False)
 INDEX_BITS = np.uint64(0xFFFFFFFF)
 
@@ -111,7 +113,6 @@ def find_pair(state, low, high, hashed, protocol, ip_version, vantage, create):
     pair.ip_version = ip_version
     pair.vantage = vantage
     pair.hash = hashed
-    pair.live = -1
     pair.low_address = address_row(state, low.high, low.low, ip_version)
     pair.high_address = address_row(state, high.high, high.low, ip_version)
     return row
@@ -168,37 +169,38 @@ def destination_of(work):
     return Endpoint(work.destination_high, work.destination_low, work.destination_port)
 
 
-@inlined
-def resolve(packets, first, works, start, stop, state):
-    """Find the pairs of a few packets ahead of the loop that follows connections.
+@kernel
+def resolve(packets, first, count, works, state):
+    """Find the pairs of a batch, new ones too: of `works[:count]` and the packets beside them, from `packets[first]`.
 
-    They are `works[start:stop]` and the packets beside them, from `packets[first + start]`. What one packet needs lies
-    behind three steps (its place in the hash table, its pair, its connection with both sides), each of which may have
-    to come from far: each step is taken for all of them while memory fetches the next.
+    What one packet needs lies behind two steps (its place in the hash table, its pair), each of which may have to come
+    from far: each step is taken for a few packets while memory fetches the next.
     """
     mask = np.uint64(state.slots.size - 1)
-    for i in range(start, stop):
-        prefetch(state.slots, np.int64(works[i].hash & mask), 0)
-    for i in range(start, stop):
-        work = works[i]
-        work.slot = state.slots[np.int64(work.hash & mask)]
-        prefetch(state.pairs, np.int64(work.slot & INDEX_BITS) - 1, 0)
-        prefetch(state.recent, recent_place(work), 0)
-    for i in range(start, stop):
-        packet, work = packets[first + i], works[i]
-        if not work.has_pair:
-            continue
-        protocol, ip_version, vantage = packet.protocol, packet.ip_version, work.vantage
-        low, high = ordered(source_of(work), destination_of(work), packet.source_is_low)
-        row = np.int64(work.slot & INDEX_BITS) - 1
-        if row < 0 or not is_pair(state.pairs[row], low, high, protocol, ip_version, vantage):
-            row = find_pair(state, low, high, work.hash, protocol, ip_version, vantage, CREATE)
-        packet.pair = row
-        live = np.int64(state.pairs[row].live)
-        prefetch(state.connections, live, 0)
-        for line in range(0, 4 * CACHE_LINE, CACHE_LINE):
-            prefetch(state.sides, 2 * live, line)
-            prefetch(state.sides, 2 * live + 1, line)
+    for start in range(0, count, AT_ONCE):
+        stop = min(count, start + AT_ONCE)
+        for i in range(start, stop):
+            prefetch(state.slots, np.int64(works[i].hash & mask), 0)
+        for i in range(start, stop):
+            work = works[i]
+            work.slot = state.slots[np.int64(work.hash & mask)]
+            prefetch(state.pairs, np.int64(work.slot & INDEX_BITS) - 1, 0)
+        for i in range(start, stop):
+            packet, work = packets[first + i], works[i]
+            if not work.has_pair:
+                continue
+            protocol, ip_version, vantage = packet.protocol, packet.ip_version, work.vantage
+            low, high = ordered(source_of(work), destination_of(work), packet.source_is_low)
+            row = np.int64(work.slot & INDEX_BITS) - 1
+            if row < 0 or not is_pair(state.pairs[row], low, high, protocol, ip_version, vantage):
+                row = find_pair(state, low, high, work.hash, protocol, ip_version, vantage, CREATE)
+            packet.pair = row
+
+
+@inlined
+def live_of(state, pair):
+    """The pair's latest connection or flow, -1 before any."""
+    return np.int64(state.live[pair]) - 1
 
 
 @inlined
@@ -244,7 +246,7 @@ def fill_address_slots(slots, addresses, count):
 def room_in_slots(state: State) -> int:
     """How many more packets may come until a hash table would be more than half full."""
     pairs, addresses = int(state.counts[PAIRS]), int(state.counts[ADDRESSES])
-    return min(state.slots.size // 2 - pairs, (state.address_slots.size // 2 - addresses) // 2)
+    return min(int(state.slots.size) // 2 - pairs, (int(state.address_slots.size) // 2 - addresses) // 2)
 
 
 def with_slots(state: State, packets: int) -> State:

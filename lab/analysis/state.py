@@ -26,14 +26,18 @@ PAIR = np.dtype(
         ("high_port", np.uint16),
         ("low_address", np.uint32),
         ("high_address", np.uint32),
-        ("live", np.int32),
         ("protocol", np.uint8),
         ("ip_version", np.uint8),
     ],
     align=True,
 )
-"""Two endpoints (address, port) of one protocol at one vantage, the lower one first. `live` is its latest connection or
-flow, -1 before any. `low_address` and `high_address` are rows of `addresses`."""
+"""Two endpoints (address, port) of one protocol at one vantage, the lower one first. `low_address` and `high_address`
+are rows of `addresses`."""
+
+LIVE = np.dtype(np.int32)
+"""A pair's latest connection or flow, and one more; 0 before any. Not in the pair's record: one thread finds pairs
+while another follows, and so neither writes where the other does. Memory of zeros says "none" of a pair half written.
+"""
 
 ADDRESS = np.dtype(
     [("high", np.uint64), ("low", np.uint64), ("ip_version", np.uint8), ("originator", np.uint8)], align=True
@@ -225,19 +229,10 @@ RECENT = np.dtype([("digest", np.uint64), ("t_ns", np.int64)], align=True)
 RECENT_PACKETS = 1 << 12
 DATAGRAMS = 1 << 10
 
-(
-    PAIRS,
-    CONNECTIONS,
-    FLOWS,
-    GAPS,
-    FREE_GAP,
-    RETRANSMISSIONS,
-    ADDRESSES,
-    ORIGINATORS_GIVEN,
-    COUNTERS,
-) = range(9)
+PAIRS, ADDRESSES = range(2)
+CONNECTIONS, FLOWS, GAPS, FREE_GAP, RETRANSMISSIONS, ORIGINATORS_GIVEN, COUNTERS = range(16, 23)
 """Places in `State.counts`: how many records of each array are in use; the head of the list of free gaps; whether the
-caller named originators."""
+caller named originators. Those that finding pairs counts up lie two cache lines before those that following does."""
 
 
 class State(NamedTuple):
@@ -248,6 +243,7 @@ class State(NamedTuple):
     """Hash table of pairs: upper half of the hash, lower half row + 1; 0 = empty. Its size is a power of two."""
     address_slots: Any
     pairs: Any
+    live: Any
     addresses: Any
     connections: Any
     sides: Any
@@ -260,6 +256,7 @@ class State(NamedTuple):
 
 GROWING = {
     "pairs": (PAIR, PAIRS, 1),
+    "live": (LIVE, PAIRS, 1),
     "addresses": (ADDRESS, ADDRESSES, 2),
     "connections": (CONNECTION, CONNECTIONS, 1),
     "sides": (SIDE, CONNECTIONS, 2),
@@ -315,9 +312,9 @@ def room(state: State, most: Mapping[str, int]) -> int:
 
     `most`: so many records shall some arrays hold where they are, by name.
     """
-    left = []
+    left: list[int] = []
     for name, (_, counter, each) in GROWING.items():
-        size = getattr(state, name).size
+        size = int(getattr(state, name).size)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         left.append((min(size, most.get(name, size)) - used) // each)
     return min(left)

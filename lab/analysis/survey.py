@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lab.analysis.capture_file import BATCH_PACKETS, BATCHES_VALID, Batch, CaptureReader, Interface
 from lab.analysis.compiled import straight
 from lab.analysis.connections import follow
-from lab.analysis.endpoints import address_row, room_in_slots, with_slots
+from lab.analysis.endpoints import address_row, resolve, room_in_slots, with_slots
 from lab.analysis.packet_records import PACKET, WORK
 from lab.analysis.packets import dissect
 from lab.analysis.spill import Spill
@@ -29,7 +29,7 @@ from lab.analysis.state import ORIGINATORS_GIVEN, State, empty_state, with_room
 from lab.errors import CaptureFileBroken
 
 CHUNK_PACKETS = 16 * BATCH_PACKETS
-FOLLOW = straight(follow)
+RESOLVE, FOLLOW = straight(resolve), straight(follow)
 THREADS = BATCHES_VALID
 """Each has a batch in hand."""
 THREAD_NAME = "survey"
@@ -102,13 +102,43 @@ class _Task:
     """Where in the chunk its packets stand."""
 
 
+class _Turns:
+    """What only one thread does at a time, and in the order of the batches."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next = 0
+        self._stopped = False
+
+    def wait(self, number: int) -> bool:
+        """Wait for the turn of a batch; False where nobody wants more."""
+        if self._next != number:  # else nobody but this thread can change that
+            with self._changed:
+                while self._next != number and not self._stopped:
+                    self._changed.wait()
+        return not self._stopped
+
+    def next(self) -> None:
+        """Let the batch after this one have its turn."""
+        with self._changed:
+            self._next += 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Wake whoever waits."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
 class _Pass:
     """One pass over all files, by two threads that take the batches by turns.
 
-    While one follows the connections of its batch, the other reads the next one and takes it apart; what keeps an
-    order, reading and following, only one of them does at a time. The loops run without the interpreter lock. A batch
-    stays with its thread: the 160 bytes a packet that taking apart leaves to following lie in the caches of that
-    processor, and fetching them from another one's would make following half as slow again.
+    While one follows the connections of its batch, the other reads the next one, takes it apart and finds its pairs.
+    Three things keep the order of the batches, and only one thread does each at a time: reading, finding pairs,
+    following. The loops run without the interpreter lock. A batch stays with its thread: the 160 bytes a packet that
+    taking apart leaves to following lie in the caches of that processor, and fetching them from another one's would
+    make following half as slow again.
     """
 
     def __init__(self, result: Survey, paths: Sequence[Path], chunk_packets: int) -> None:
@@ -116,14 +146,15 @@ class _Pass:
         """Full chunks, in order; or an error. Each thread leaves a None when it ends."""
         self.chunk, self.used = np.empty(0, PACKET), 0
         """The chunk that is being followed, and how far."""
-        self._room = 0
-        """Packets that may still be followed before anybody has to look whether the state must grow."""
         self._result = result
         self._chunk_packets = chunk_packets
         self._tasks = self._read(paths)
         self._reading = threading.Lock()
-        self._turn = threading.Condition()
-        self._next = 0
+        self._resolving, self._following = _Turns(), _Turns()
+        self._resolved = 0
+        """Packets whose pairs are known; `Survey.packets` of them have been followed."""
+        self._room = 0
+        """Packets whose pairs may still be found before anybody has to look whether the state must grow."""
         self._stopped = False
         self.threads = [threading.Thread(target=self._run, name=THREAD_NAME, daemon=True) for _ in range(THREADS)]
         for thread in self.threads:
@@ -139,9 +170,9 @@ class _Pass:
             thread.join()
 
     def _stop(self) -> None:
-        with self._turn:
-            self._stopped = True
-            self._turn.notify_all()
+        self._stopped = True
+        self._resolving.stop()
+        self._following.stop()
 
     def _run(self) -> None:
         try:
@@ -149,23 +180,39 @@ class _Pass:
             while (task := self._next_task()) is not None:
                 batch = task.batch
                 dissect(batch.buffer, batch.frames, batch.count, task.interfaces, task.chunk, task.first, works)
-                if not self._await_turn(task.number):
+                if not self._resolving.wait(task.number) or not self._make_room(task):
+                    return
+                RESOLVE(task.chunk, task.first, batch.count, works, self._result.state)
+                self._resolved += batch.count
+                self._resolving.next()
+                if not self._following.wait(task.number):
                     return
                 self._follow(task, works)
-                with self._turn:
-                    self._next += 1
-                    self._turn.notify_all()
+                self._following.next()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
             self._stop()
             self.chunks.put(error)
         finally:
             self.chunks.put(None)
 
-    def _await_turn(self, number: int) -> bool:
-        """Wait until all batches before have been followed; False where nobody wants more."""
-        with self._turn:
-            self._turn.wait_for(lambda: self._stopped or self._next == number)
-        return not self._stopped
+    def _make_room(self, task: _Task) -> bool:
+        """Make room for all that a batch may add, whose pairs are to be found; False where nobody wants more.
+
+        Records that move must not be written to meanwhile, so whoever follows ends first. That is rare: arrays double.
+        """
+        result, packets = self._result, task.batch.count
+        if self._room < packets:
+            self._room = self._room_left() - (self._resolved - result.packets)
+        if self._room < packets:
+            if not self._following.wait(task.number):
+                return False
+            result.state = with_slots(result.spill.with_room(result.state, packets), packets)
+            self._room = self._room_left()
+        self._room -= packets
+        return True
+
+    def _room_left(self) -> int:
+        return min(self._result.spill.room(self._result.state), room_in_slots(self._result.state))
 
     def _next_task(self) -> _Task | None:
         with self._reading:
@@ -206,10 +253,6 @@ class _Pass:
                 self.chunks.put(self.chunk[: self.used])
                 result.spill.forget()
             self.chunk = task.chunk
-        if self._room < packets:
-            result.state = with_slots(result.spill.with_room(result.state, packets), packets)
-            self._room = min(result.spill.room(result.state), room_in_slots(result.state))
-        self._room -= packets
         FOLLOW(task.batch.buffer, task.chunk, task.first, result.packets, packets, works, result.state)
         result.packets += packets
         self.used = task.first + packets

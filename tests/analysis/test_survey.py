@@ -52,7 +52,7 @@ def test_a_pass_that_nobody_wants_to_its_end_leaves_no_thread() -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("where", ["dissect", "FOLLOW"])
+@pytest.mark.parametrize("where", ["dissect", "RESOLVE", "FOLLOW"])
 def test_an_error_in_a_thread_is_raised_to_the_caller(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     calls, right = iter(range(100)), getattr(survey, where)
 
