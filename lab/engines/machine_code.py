@@ -172,15 +172,37 @@ def _lend_system_calls(machine: str) -> None:
 
 
 def _lend_memcpy(_machine: str) -> None:
-    """Tell numba what copying is in the capture's loop."""
+    """Tell numba what copying and asking ahead are in the capture's loop."""
     from numba.extending import overload
 
     memcpy, at = _function(ring_records.FUNCTIONS, "memcpy", "pointer", "pointer", "pointer", "long"), _at()
+    prefetch = _prefetch()
+    overload(ring_records.fetch)(lambda memory, place: lambda memory, place: prefetch(memory, place))
     overload(ring_records.copy)(
         lambda c, out, to, memory, source, n: (
             lambda c, out, to, memory, source, n: memcpy(c, (at(out, to), at(memory, source), n))
         )
     )
+
+
+def _prefetch() -> Any:
+    """Return what numba compiles to a prefetch of the line that a byte is in."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    def write_code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [given[0].type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.gep(given[0], [given[1]]), number(0), number(3), number(1)])
+        return cgutils.false_bit
+
+    def called(_typing: Any, pointer: Any, place: Any) -> Any:
+        return types.boolean(pointer, place), write_code
+
+    return intrinsic(called)
 
 
 def _function(functions: tuple[str, ...], name: str, gives: str, *takes: str) -> Any:
