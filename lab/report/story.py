@@ -17,7 +17,7 @@ from lab.report.run_files import RunFiles
 
 NOT_RECORDED = "not recorded"
 LONG_START_S = 3.0
-"""Longer than looking at a machine takes: images were built, or loops compiled."""
+"""A start that is longer is explained."""
 
 
 def count(value: float | None) -> str:
@@ -301,9 +301,10 @@ def stages(run: RunFiles) -> str:
     told = ", ".join(f"{name} {units.show_duration(seconds * 1e9)}" for name, seconds in timing.items())
     total = run.verdict.get("elapsed_s") or sum(timing.values())  # stages side by side take less than their sum
     asked = run.manifest.get("requested_s")
-    text = f"{units.show_duration(total * 1e9)} in all: {told}."
+    beside = " (some side by side)" if sum(timing.values()) > total else ""
+    text = f"{units.show_duration(total * 1e9)} in all: {told}{beside}."
     if timing.get("start", 0.0) >= LONG_START_S:
-        text += " At the start this machine was looked at, and what the engine lacked was built."
+        text += " The start is loading, looking at this machine, and building what its engine lacks."
     if not asked:  # a script asks for calls, not for time
         return text
     beyond = units.show_duration(max(total - asked, 0) * 1e9)
