@@ -307,7 +307,11 @@ LOOPS = (
 
 
 def compile_all() -> None:
-    """Compile every loop, and leave the code at its place, whole or not at all."""
+    """Compile every loop, and leave the code at its place, whole or not at all.
+
+    For the least of this kind of processor, whatever this one is: the same code everywhere.
+    """
+    os.environ |= {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}  # read when numba is imported
     for loop in LOOPS:
         partial = loop.code.with_suffix(".partial")
         partial.write_bytes(loop.header() + compiled(loop, processor()))
