@@ -7,8 +7,8 @@ It joins a host's network stack, arms its recorder, declares itself ready, and r
 changes the traffic, and gives up every capability once its sockets are open.
 
 The packets go into `capture.pcapng`, as records that machine code makes of what stands in the ring (`stream.py`). Where
-that cannot be (several interfaces, whose packets are to stand in the order of time; a cap; no code for this processor),
-a run of the lab is left the blocks of the ring as the kernel laid them out, for the lab to convert
+that cannot be (several interfaces, whose packets are to stand in the order of time; no code for this processor), a run
+of the lab is left the blocks of the ring as the kernel laid them out, for the lab to convert
 (`lab/analysis/ring_blocks.py`): `capture.0.blocks` of the first interface and so on, and `capture.frame`, the pcapng
 file that they belong into. Started by hand the sidecar converts them itself after the stop (`pcapng_file.py`).
 
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     drop_capabilities()
     stream = recordings[0].spool if isinstance(recordings[0].spool, Stream) else None
     if stream is not None:
-        stream.write(head(recordings, snaplen, capture_filter))
+        stream.begin(head(recordings, snaplen, capture_filter), len(statistics(recordings)))
     armed = {r.interface: {"linktype": r.linktype, "ring_bytes": r.ring.ring_bytes} for r in recordings}
     lifecycle.ready(PROGRAM, name=options["name"], interfaces=armed, filter=capture_filter, snaplen=snaplen)
 
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     recorded_ns = time.process_time_ns()
     if stream is not None:
         recordings[0].keep()
-        stream.write(statistics(recordings))
+        stream.end(statistics(recordings))
     elif by_lab:
         for recording in recordings:
             recording.keep()
@@ -143,9 +143,10 @@ def _arm(interface: str, options: dict[str, Any], index: int, by_lab: bool) -> R
 
 def _spool(ring: Ring, options: dict[str, Any], index: int, by_lab: bool) -> Spool | Stream:
     """Where the ring's packets go: at once into the capture file, if that can be (`stream.py`)."""
-    if len(options["interface"]) == 1 and options["max_bytes"] is None:
+    if len(options["interface"]) == 1:
         try:
-            return Stream(ring, lifecycle.out_path("capture.pcapng"), options["snaplen"])
+            path = lifecycle.out_path("capture.pcapng")
+            return Stream(ring, path, snaplen=options["snaplen"], max_bytes=options["max_bytes"])
         except NoCode:
             pass
     blocks = lifecycle.out_path(f"{PROGRAM}.{index}.blocks")

@@ -4,14 +4,18 @@ The shortest way of a packet: the kernel copies it into the ring, `ring_records.
 processor's cache holds, write(2) into the file. As in `spool.py` nothing is touched until more than `RELIEVED_ABOVE` of
 the ring waits, and room in the file is asked for beforehand.
 
-It is the way wherever the lab has left machine code of that loop, of one interface and without a cap; otherwise blocks
-are kept as they are.
+It is the way of one interface wherever the lab has left machine code of that loop; otherwise blocks are kept as they
+are.
+
+A cap bounds the file. Once a packet has been left out for it, all later ones are: what is kept is the beginning of the
+traffic without a gap.
 """
 
 from __future__ import annotations
 
 import mmap
 import posix
+import sys
 
 from lab.inside import machine_code, ring_records
 from lab.inside.native import Memory
@@ -27,8 +31,11 @@ _BLOCKS_AT_ONCE = 4
 class Stream:
     """The file of one ring's packets, oldest first, of which the newest are still in the ring."""
 
-    def __init__(self, ring: Ring, path: str, snaplen: int) -> None:
+    def __init__(self, ring: Ring, path: str, *, snaplen: int, max_bytes: int | None) -> None:
         """Load the code, and make the file. Raises machine_code.NoCode where there is none."""
+        self._max_bytes = max_bytes
+        self._room: int | None = None
+        """Bytes that the packets' records may take; None: as many as they like."""
         self._records = machine_code.load(ring_records.__file__, calls=ring_records.FUNCTIONS, arguments=5)
         self._ring = ring
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the recording
@@ -46,10 +53,17 @@ class Stream:
         """Time of the first packet in the file; None without one."""
         self.last_ns: int | None = None
         self.capped = False
+        """Whether packets were left out for the cap."""
 
-    def write(self, data: bytes) -> None:
-        """Add what stands before the packets, or behind them."""
-        self._write(memoryview(data))
+    def begin(self, before: bytes, behind: int) -> None:
+        """Write what stands before the packets; so many bytes will stand behind them."""
+        if self._max_bytes is not None:
+            self._room = self._max_bytes - len(before) - behind
+        self._write(memoryview(before))
+
+    def end(self, behind: bytes) -> None:
+        """Write what stands behind the packets."""
+        self._write(memoryview(behind))
 
     def relieve(self) -> float:
         """Move what is ready to the file if too much of the ring waits; returns the share that is free then."""
@@ -59,21 +73,43 @@ class Stream:
 
     def keep_rest(self) -> None:
         """Move what is ready to the file."""
-        it = self._it
         while ready := self._ring.ready(_BLOCKS_AT_ONCE):
-            it[ring_records.MADE] = 0
-            for start, packets, _used in ready:
-                it[ring_records.START] = start
-                self._records(*self._arguments)
-                if packets:
-                    first_ns, self.last_ns = self._ring.times(start)
-                    self.first_ns = first_ns if self.first_ns is None else self.first_ns
-                self.packets += packets
-            with memoryview(self._out) as made:
-                ask_for_room(self._file, it[ring_records.MADE])
-                self._write(made[: it[ring_records.MADE]])
-            self.spooled_bytes += it[ring_records.MADE]
+            if not self.capped:
+                end = self._convert(ready)
+                with memoryview(self._out) as made:
+                    ask_for_room(self._file, end)
+                    self._write(made[:end])
+                self.spooled_bytes += end
             self._ring.give_back(ready)
+
+    def _convert(self, ready: list[tuple[int, int, int]]) -> int:
+        """Make the records of some blocks, as many as there is room for; returns where they end in the buffer."""
+        it, end = self._it, 0
+        it[ring_records.MADE] = 0
+        for start, packets, _used in ready:
+            it[ring_records.START] = start
+            self._records(*self._arguments)
+            if self._room is not None and self.spooled_bytes + it[ring_records.MADE] > self._room:
+                self.capped = True
+                return self._fitting(end, self._room - self.spooled_bytes)
+            if packets:
+                self._count(packets, *self._ring.times(start))
+            end = it[ring_records.MADE]
+        return end
+
+    def _fitting(self, at: int, room: int) -> int:
+        """Count the records of a block, which begin at `at`, that end within the room; returns where they end."""
+        while (end := at + int.from_bytes(self._out[at + 4 : at + 8], sys.byteorder)) <= room:
+            high, low = (int.from_bytes(self._out[at + i : at + i + 4], sys.byteorder) for i in (12, 16))
+            self._count(1, high << 32 | low, high << 32 | low)
+            at = end
+        return at
+
+    def _count(self, packets: int, first_ns: int, last_ns: int) -> None:
+        if self.first_ns is None:
+            self.first_ns = first_ns
+        self.last_ns = last_ns
+        self.packets += packets
 
     def _write(self, data: memoryview) -> None:
         """Add to the file, all of it: a system call may take less than it is given."""

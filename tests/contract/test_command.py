@@ -23,6 +23,8 @@ from engine_lab import facts_or_skip
 from engine_topologies import engine_of
 from typed_command import Typed
 
+from lab.engines.machine_code import PROCESSORS, processor
+
 PROJECT = Path(__file__).parents[2]
 SMALL = ["run", "epoll-10k"]
 for value in ("hosts.client.count=2", "fleet.connections=200", "fleet.phases[1].duration=200ms"):
@@ -125,6 +127,11 @@ def test_a_run_leaves_its_evidence(engine: str, two_runs: list[Ended]) -> None:
     for name in ("summary.txt", "scenario.yaml", "topology.json", "manifest.json", "tables/connections.parquet"):
         assert (folder / name).stat().st_size > 0, name
     assert "epoll-10k" in run.out
+    if processor() in PROCESSORS:  # hosts have been given machine code, and took it
+        told = [
+            json.loads((folder / "hosts" / host).read_text()) for host in ("client-1/fleet.json", "server/capture.json")
+        ]
+        assert (told[0]["hot_loop"], told[1]["interfaces"]["eth0"]["streamed"]) == ("machine code", True)
     if shutil.which("tshark"):
         counted = subprocess.run(
             ["tshark", "-r", str(folder / "captures" / "server.pcapng"), "-T", "fields", "-e", "frame.number"],
