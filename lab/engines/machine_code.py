@@ -196,7 +196,8 @@ def _prefetch() -> Any:
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [given[0].type, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.gep(given[0], [given[1]]), number(0), number(3), number(1)])
+        read, in_all_caches, data = number(0), number(3), number(1)  # https://llvm.org/docs/LangRef.html
+        builder.call(function, [builder.gep(given[0], [given[1]]), read, in_all_caches, data])
         return cgutils.false_bit
 
     def called(_typing: Any, pointer: Any, place: Any) -> Any:

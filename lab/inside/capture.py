@@ -16,8 +16,8 @@ Why a ring and not `sniff()`. A program that asks the kernel for one packet at a
 (in Python) a few objects for each, some ten microseconds; a server under test moves a packet every five. The socket's
 buffer overflows and the kernel drops what does not fit: recording `epoll-10k` with scapy's `sniff()` loses 94 to 98 %
 of the packets. With a TPACKET_V3 ring (`ring.py`) the kernel writes packets straight into memory that this process
-maps. While traffic runs this program only looks now and then whether the ring gets full, so it neither
-loses packets nor takes the processor from the server being measured.
+maps. While traffic runs this program only looks now and then whether the ring gets full, so it neither loses packets
+nor takes the processor from the server being measured.
 
 Where a packet can be lost, and which number tells:
 
@@ -50,7 +50,7 @@ from lab.inside.machine_code import NoCode
 from lab.inside.privileges import drop_capabilities
 from lab.inside.recording import Recording, frame, head, statistics
 from lab.inside.ring import BLOCK_TIMEOUT_MS, InterfaceUnusable, Ring, ring_bytes_for
-from lab.inside.spool import Spool
+from lab.inside.spool import Kept, Spool
 from lab.inside.stream import Stream
 
 TYPE_CHECKING = False
@@ -141,7 +141,7 @@ def _arm(interface: str, options: dict[str, Any], index: int, by_lab: bool) -> R
     return Recording(interface=interface, linktype=ring.linktype, ring=ring, spool=spool, start_ns=start_ns)
 
 
-def _spool(ring: Ring, options: dict[str, Any], index: int, by_lab: bool) -> Spool | Stream:
+def _spool(ring: Ring, options: dict[str, Any], index: int, by_lab: bool) -> Kept:
     """Where the ring's packets go: at once into the capture file, if that can be (`stream.py`)."""
     if len(options["interface"]) == 1:
         try:

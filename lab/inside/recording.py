@@ -11,8 +11,7 @@ from lab.inside import pcapng
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lab.inside.ring import Ring
-    from lab.inside.spool import Spool
-    from lab.inside.stream import Stream
+    from lab.inside.spool import Kept
 
 _APPLICATION = "wirelab capture"
 
@@ -20,7 +19,7 @@ _APPLICATION = "wirelab capture"
 class Recording:
     """One interface while it is recorded, and what came of it."""
 
-    def __init__(self, *, interface: str, linktype: int, ring: Ring, spool: Spool | Stream, start_ns: int) -> None:
+    def __init__(self, *, interface: str, linktype: int, ring: Ring, spool: Kept, start_ns: int) -> None:
         self.interface = interface
         self.linktype = linktype
         self.ring = ring

@@ -36,17 +36,13 @@ _BLOCKS_AT_ONCE = 8
 _FIRST, _USED_BYTES = 2, 3  # index in BLOCK_HEADER's fields
 
 
-class Spool:
-    """The blocks of one ring, oldest first, of which the newest are still in it."""
+class Kept:
+    """What is kept of one ring's packets, in whichever form: the oldest in a file, the newest still in the ring."""
 
-    def __init__(self, ring: Ring, path: str, *, max_bytes: int | None, stays: bool = False) -> None:
-        """`stays`: whether the file is a result; else nothing is left of it however this process ends."""
+    def __init__(self, ring: Ring) -> None:
         self._ring = ring
-        self._max_bytes = max_bytes
-        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - lives as long as the recording
-        if not stays:
-            posix.unlink(path)
         self.spooled_bytes = 0
+        """What the packets take in the file."""
         self.packets = 0
         """Packets in the file."""
         self.first_ns: int | None = None
@@ -63,6 +59,27 @@ class Spool:
 
     def keep_rest(self) -> None:
         """Move what is ready to disk."""
+        raise NotImplementedError
+
+    def _count(self, packets: int, first_ns: int, last_ns: int) -> None:
+        if self.first_ns is None:
+            self.first_ns = first_ns
+        self.last_ns = last_ns
+        self.packets += packets
+
+
+class Spool(Kept):
+    """The blocks of one ring, oldest first, of which the newest are still in it."""
+
+    def __init__(self, ring: Ring, path: str, *, max_bytes: int | None, stays: bool = False) -> None:
+        """`stays`: whether the file is a result; else nothing is left of it however this process ends."""
+        super().__init__(ring)
+        self._max_bytes = max_bytes
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - lives as long as the recording
+        if not stays:
+            posix.unlink(path)
+
+    def keep_rest(self) -> None:
         with memoryview(self._ring.memory) as memory:
             while ready := self._ring.ready(_BLOCKS_AT_ONCE):
                 self._write([self._kept(memory, *block) for block in ready])
@@ -112,12 +129,6 @@ class Spool:
                 taken -= len(parts.pop(0))
             if taken:
                 parts[0] = parts[0][taken:]
-
-    def _count(self, packets: int, first_ns: int, last_ns: int) -> None:
-        if self.first_ns is None:
-            self.first_ns = first_ns
-        self.last_ns = last_ns
-        self.packets += packets
 
     def blocks(self) -> Iterator[tuple[Source, int]]:
         """Every block kept, in the order of the traffic: what it stands in, and where it starts there.

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import mmap
 import posix
-import sys
 
 from lab.inside import machine_code, ring_records
 from lab.inside.native import Memory
-from lab.inside.spool import RELIEVED_ABOVE, ask_for_room
+from lab.inside.spool import Kept, ask_for_room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,16 +27,16 @@ if TYPE_CHECKING:
 _BLOCKS_AT_ONCE = 4
 
 
-class Stream:
+class Stream(Kept):
     """The file of one ring's packets, oldest first, of which the newest are still in the ring."""
 
     def __init__(self, ring: Ring, path: str, *, snaplen: int, max_bytes: int | None) -> None:
         """Load the code, and make the file. Raises machine_code.NoCode where there is none."""
+        super().__init__(ring)
         self._max_bytes = max_bytes
         self._room: int | None = None
         """Bytes that the packets' records may take; None: as many as they like."""
         self._records = machine_code.load(ring_records.__file__, calls=ring_records.FUNCTIONS, arguments=5)
-        self._ring = ring
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the recording
         # Not an array: importing that module loads `collections`, which takes longer than all else here.
         self._it = it = memoryview(bytearray(8 * ring_records.SIZE)).cast("q")
@@ -46,14 +45,6 @@ class Stream:
         self._lent = [Memory.of(memory) for memory in (it, ring.memory, self._out)]
         it_at, ring_at, out_at = (memory.address for memory in self._lent)
         self._arguments = (it_at, ring_at, ring_at, out_at, out_at)
-        self.spooled_bytes = 0
-        """Bytes of packets' records in the file."""
-        self.packets = 0
-        self.first_ns: int | None = None
-        """Time of the first packet in the file; None without one."""
-        self.last_ns: int | None = None
-        self.capped = False
-        """Whether packets were left out for the cap."""
 
     def begin(self, before: bytes, behind: int) -> None:
         """Write what stands before the packets; so many bytes will stand behind them."""
@@ -65,14 +56,7 @@ class Stream:
         """Write what stands behind the packets."""
         self._write(memoryview(behind))
 
-    def relieve(self) -> float:
-        """Move what is ready to the file if too much of the ring waits; returns the share that is free then."""
-        if self._ring.share_waiting() > RELIEVED_ABOVE:
-            self.keep_rest()
-        return 1 - self._ring.share_waiting()
-
     def keep_rest(self) -> None:
-        """Move what is ready to the file."""
         while ready := self._ring.ready(_BLOCKS_AT_ONCE):
             if not self.capped:
                 end = self._convert(ready)
@@ -99,17 +83,15 @@ class Stream:
 
     def _fitting(self, at: int, room: int) -> int:
         """Count the records of a block, which begin at `at`, that end within the room; returns where they end."""
-        while (end := at + int.from_bytes(self._out[at + 4 : at + 8], sys.byteorder)) <= room:
-            high, low = (int.from_bytes(self._out[at + i : at + i + 4], sys.byteorder) for i in (12, 16))
-            self._count(1, high << 32 | low, high << 32 | low)
-            at = end
-        return at
+        from lab.inside.records import split, time_of  # only where a cap bites: they import `array` (above)
 
-    def _count(self, packets: int, first_ns: int, last_ns: int) -> None:
-        if self.first_ns is None:
-            self.first_ns = first_ns
-        self.last_ns = last_ns
-        self.packets += packets
+        with memoryview(self._out) as made:
+            for record in split(made[at : self._it[ring_records.MADE]]):
+                if at + len(record) > room:
+                    break
+                self._count(1, time_of(record), time_of(record))
+                at += len(record)
+        return at
 
     def _write(self, data: memoryview) -> None:
         """Add to the file, all of it: a system call may take less than it is given."""

@@ -32,13 +32,8 @@ def capturing(host: Host, out: Path, *arguments: str, **environment: str) -> Ite
 
 @contextlib.contextmanager
 def echo_server(host: Host, port: int = 9000, address: str | None = None) -> Iterator[None]:
-    command = host.command(sys.executable, TRAFFIC, "serve", address or host.address, str(port))
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        assert server.stdout.readline() == "up\n"
+    with host.serving(sys.executable, TRAFFIC, "serve", address or host.address, str(port)):
         yield
-        server.stdin.close()
 
 
 def tool(*command: str) -> str:

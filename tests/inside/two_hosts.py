@@ -59,7 +59,13 @@ class Host:
     def background(self, code: str, *arguments: str) -> Iterator[None]:
         """Run Python code in the host, from when it has been executed until the block ends."""
         waiting = f"{code}\nimport sys; print('up', flush=True); sys.stdin.read()"
-        command = self.command(sys.executable, "-c", waiting, *arguments)
+        with self.serving(sys.executable, "-c", waiting, *arguments):
+            yield
+
+    @contextlib.contextmanager
+    def serving(self, *arguments: str) -> Iterator[None]:
+        """Run a program in the host that says `up` when it is there, until the block ends: then its input does."""
+        command = self.command(*arguments)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
             assert program.stdin is not None
             assert program.stdout is not None
