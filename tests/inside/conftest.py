@@ -8,6 +8,8 @@ import pytest
 from captures import PROJECT
 from two_hosts import Host, two_hosts
 
+from lab.engines.machine_code import PROCESSORS, ensure_machine_code, processor
+
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[tuple[Host, Host]]:
@@ -20,3 +22,11 @@ def hosts() -> Iterator[tuple[Host, Host]]:
                 "assert not any(switch_offloads('eth0', on=False).values())"
             )
         yield pair
+
+
+@pytest.fixture
+def machine_code_made() -> None:
+    """The loops that hosts run are compiled; wherever they can be, they must."""
+    if not ensure_machine_code(lambda _line: None):
+        assert processor() not in PROCESSORS
+        pytest.skip(f"no machine code for {processor()}")

@@ -13,15 +13,14 @@ from scapy.packet import Raw
 from scapy.utils import rdpcap
 from two_hosts import Host
 
-from lab.engines.machine_code import ensure_machine_code
 from lab.inside.machine_code import SWITCH
 
 
 @pytest.fixture(autouse=True, params=["streamed", "made after the stop"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to the file: with machine code, and without."""
-    if request.param == "streamed" and not ensure_machine_code(lambda _line: None):
-        pytest.skip("no machine code for this processor")
+    if request.param == "streamed":
+        request.getfixturevalue("machine_code_made")
     monkeypatch.setenv(SWITCH, "on" if request.param == "streamed" else "off")
     return str(request.param)
 

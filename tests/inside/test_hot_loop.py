@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from fleet_peers import Behaviour, Peer, plan_for, run_fleet, upper
 
-from lab.engines.machine_code import PROCESSORS, ensure_machine_code, processor
 from lab.inside import machine_code
 from lab.inside.fleet import hot_loop as loop
 from lab.inside.fleet.answers import KnownSizeAnswers
@@ -25,11 +24,7 @@ REQUEST, ANSWER = b"0123456789", b"ABCDEFG"
 WAYS = ("machine code", "interpreter")
 
 
-@pytest.fixture(autouse=True)
-def _compiled() -> None:
-    if not ensure_machine_code(lambda _line: None):
-        assert processor() not in PROCESSORS
-        pytest.skip(f"no machine code for {processor()}")
+pytestmark = pytest.mark.usefixtures("machine_code_made")
 
 
 # ---- call by call, beside each other

@@ -13,10 +13,8 @@ from lab.inside import machine_code
 
 
 @pytest.fixture(params=maker.LOOPS, ids=lambda loop: loop.function.__name__)
-def loop(request: pytest.FixtureRequest) -> maker.Loop:
+def loop(request: pytest.FixtureRequest, machine_code_made: None) -> maker.Loop:
     """Each loop that is compiled."""
-    if not maker.ensure_machine_code(lambda _line: None):
-        pytest.skip(f"no machine code for {maker.processor()}")
     made: maker.Loop = request.param
     return made
 

@@ -8,7 +8,6 @@ from array import array
 
 import pytest
 
-from lab.engines.machine_code import PROCESSORS, ensure_machine_code, processor
 from lab.inside import machine_code, ring_records
 from lab.inside.native import Memory
 from lab.inside.records import Converter, split
@@ -47,11 +46,9 @@ def block(chance: random.Random) -> bytes:
     return struct.pack("=12xIII", len(records), 48, 48 + len(content)).ljust(48, b"\0") + content
 
 
+@pytest.mark.usefixtures("machine_code_made")
 @pytest.mark.parametrize("seed", range(30))
 def test_machine_code_and_interpreter_make_the_same_records(seed: int) -> None:
-    if not ensure_machine_code(lambda _line: None):
-        assert processor() not in PROCESSORS
-        pytest.skip(f"no machine code for {processor()}")
     code = machine_code.load(ring_records.__file__, calls=ring_records.FUNCTIONS, arguments=5)
     chance = random.Random(seed)
     blocks, snaplen = [block(chance) for _ in range(3)], chance.choice(SNAPLENS)
