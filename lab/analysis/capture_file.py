@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from lab.analysis import pcapng_blocks, records
+from lab.analysis import kept_memory, pcapng_blocks, records
 from lab.analysis.capture_writer import InterfaceDescription, PcapngWriter
 from lab.analysis.pcapng_blocks import BlockBroken, Interface
 from lab.analysis.records import Frames
@@ -103,7 +103,8 @@ class CaptureReader:
     """One capture file, read from start to end in batches.
 
     `interfaces` fills while reading: those of all sections in the order of the file (one for a pcap). Drop counters
-    stand in it once the batches are through, since a file tells them at its end.
+    stand in it once the batches are through, since a file tells them at its end. `interface_table` has what the loops
+    need of each, and how many packets the batches so far held.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +114,7 @@ class CaptureReader:
         self._first = 0
         self._big_endian = False
         # In one piece of memory, which the system can map by huge pages.
-        self._buffer, *spare = np.empty((BUFFERS, BUFFER_BYTES), np.uint8)
+        self._buffer, *spare = kept_memory.empty(BUFFERS * BUFFER_BYTES, np.uint8).reshape(BUFFERS, BUFFER_BYTES)
         self._spare = deque(spare)
         self._start = self._stop = 0
         self._passed = 0
@@ -167,6 +168,7 @@ class CaptureReader:
                     continue
                 damage = broken
             if count:
+                records.count_packets(frames, count, self._table)
                 last = self._ended and why == records.MORE
                 yield Batch(buffer=self._buffer, frames=frames, count=count, last=last)
                 count, turn = 0, (turn + 1) % BUFFERS
@@ -237,7 +239,7 @@ class CaptureReader:
             interface.divide,
             interface.binary_shift,
             interface.offset_ns,
-            0,
+            *(0 for _ in ("capture", "packets", "first_ns", "last_ns")),
         )
         self._table = grown
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab.analysis import kept_memory
+
 NOT_KNOWN = np.int64(-(1 << 62))
 """Stands for null in 64-bit columns."""
 
@@ -42,7 +44,7 @@ def _room(counts: Columns, places: int) -> Columns:
     kinds = Columns(*(np.dtype(kind) for kind in (np.int64, np.uint32, np.int32, np.uint16, np.uint8)))
     width = (places + SPREAD - 1) // SPREAD * SPREAD + SPREAD
     sizes = [columns * width * kind.itemsize for columns, kind in zip(counts, kinds, strict=True)]
-    memory = np.empty(sum(sizes), np.uint8)
+    memory = kept_memory.empty(sum(sizes), np.uint8)
     starts = accumulate(sizes, initial=0)
     return Columns(
         *(

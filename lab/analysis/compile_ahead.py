@@ -97,6 +97,7 @@ def _the_rest() -> None:
     packet_columns.sum_up(state, 0, 0, ends)
     packet_columns.finish_packets(state, ends, no_packets, columns.packet_columns(0))
     packets.dissect(nothing, frames, 0, interfaces, no_packets, 0, np.zeros(0, WORK))
+    records.count_packets(frames, 0, interfaces)
     records.pcap_records(nothing, 0, 0, False, 1, 0, frames, 0)
     records.pcapng_records(nothing, 0, 0, False, interfaces, 0, frames, 0)
     endpoints.fill_slots(state.slots, state.pairs, 0)

@@ -17,12 +17,19 @@ from lab.analysis.datagrams import follow_flow, follow_icmp_error, is_icmp_error
 from lab.analysis.endpoints import live_of, recent_place
 from lab.analysis.handshake import note_handshake
 from lab.analysis.history import note_flags
-from lab.analysis.options import NO_SCALE, no_sacks, read_sacks, take_offer
+from lab.analysis.options import no_sacks, read_sacks, take_offer
 from lab.analysis.packet_records import mixed
 from lab.analysis.prefetch import prefetch
 from lab.analysis.segment import Segment
 from lab.analysis.sequence import advanced, distance, within
-from lab.analysis.state import CACHE_LINE, CONNECTIONS, DATAGRAMS, ORIGINATORS_GIVEN
+from lab.analysis.state import (
+    CACHE_LINE,
+    CONNECTIONS,
+    DATAGRAMS,
+    FRESH_CONNECTION,
+    FRESH_SIDE,
+    ORIGINATORS_GIVEN,
+)
 from lab.analysis.streams import count_class, note_acknowledgement, note_size
 from lab.analysis.teardown import note_ack_of_fin, note_fin, note_reset
 from lab.analysis.words import (
@@ -248,6 +255,7 @@ def open_connection(state, pair_row, from_high, segment):
     pair = state.pairs[pair_row]
     number = state.counts[CONNECTIONS]
     state.counts[CONNECTIONS] = number + 1
+    state.connections[number] = FRESH_CONNECTION[0]
     connection = state.connections[number]
     connection.pair = pair_row
     connection.previous = live_of(state, pair_row)
@@ -260,11 +268,7 @@ def open_connection(state, pair_row, from_high, segment):
         low, high = state.addresses[pair.low_address].originator, state.addresses[pair.high_address].originator
         if low != high:
             connection.orig = 0 if low else 1
-    for side_number in range(2 * number, 2 * number + 2):
-        side = state.sides[side_number]
-        side.gap = -1
-        side.window_scale = NO_SCALE
-        side.last_retransmission = -1
+    state.sides[2 * number] = state.sides[2 * number + 1] = FRESH_SIDE[0]
     state.live[pair_row] = number + 1
     return number
 

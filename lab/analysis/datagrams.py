@@ -14,7 +14,7 @@ import numpy as np
 from lab.analysis.compiled import inlined
 from lab.analysis.endpoints import FIND_ONLY, Endpoint, find_pair, is_lower, live_of, ordered, pair_hash
 from lab.analysis.packet_records import big16, big32, big64
-from lab.analysis.state import FLOWS
+from lab.analysis.state import FLOWS, FRESH_FLOW
 from lab.analysis.words import ICMP, ICMP6, ICMP_ERROR_PACKET, TCP, UDP
 
 # ICMP errors: destination unreachable, source quench, time exceeded, parameter problem; ICMPv6 errors are types 1 to 4.
@@ -32,12 +32,12 @@ def follow_flow(state, packet, index, fragment_offset):
         live = np.int64(state.counts[FLOWS])
         state.counts[FLOWS] += 1
         state.live[packet.pair] = live + 1
+        state.flows[live] = FRESH_FLOW[0]
         flow = state.flows[live]
         flow.pair = packet.pair
         flow.first_t = packet.t_ns
         flow.first_packet = index
         flow.orig = 0 if from_low else 1
-        flow.first_reply_t = -1
         if pair.protocol in (ICMP, ICMP6):
             flow.icmp_type = packet.source_port
             flow.icmp_code = packet.destination_port

@@ -73,6 +73,7 @@ def address_row(state, high, low, ip_version):
     known.high = high
     known.low = low
     known.ip_version = ip_version
+    known.originator = 0
     return row
 
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from lab.analysis.compiled import inlined
 from lab.analysis.packet_records import big16, big32
+from lab.analysis.state import NO_SCALE
 
 OPTION_END, OPTION_NOP, OPTION_MSS, OPTION_WINDOW_SCALE = 0, 1, 2, 3
 OPTION_SACK_PERMITTED, OPTION_SACK, OPTION_TIMESTAMPS, OPTION_FAST_OPEN = 4, 5, 8, 34
 LARGEST_SCALE = 14  # RFC 7323 2.3
 OFFERS_SACK, OFFERS_TIMESTAMPS, OFFERS_COOKIE = 1, 2, 4
-NO_SCALE = -1
 
 
 class Sacks(NamedTuple):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lab.analysis import kept_memory
 from lab.analysis.compiled import inlined, kernel
 from lab.analysis.packet_records import big16, big32
 
@@ -42,7 +43,9 @@ class Frames(NamedTuple):
 
 def frames_ring(turns: int, capacity: int) -> list[Frames]:
     """Make room for `capacity` packets several times, in one piece of memory."""
-    return [Frames(*columns) for columns in np.empty((turns, len(Frames._fields), capacity), np.int64)]
+    fields = len(Frames._fields)
+    memory = kept_memory.empty(turns * fields * capacity, np.int64)
+    return [Frames(*columns) for columns in memory.reshape(turns, fields, capacity)]
 
 
 INTERFACE = np.dtype(
@@ -54,9 +57,15 @@ INTERFACE = np.dtype(
         ("binary_shift", np.int64),
         ("offset_ns", np.int64),
         ("capture", np.int64),
+        ("packets", np.int64),
+        ("first_ns", np.int64),
+        ("last_ns", np.int64),
     ]
 )
-"""One interface: t_ns = ticks * multiply / divide + offset_ns; `binary_shift` for units of 2^-shift s, else -1."""
+"""One interface: t_ns = ticks * multiply / divide + offset_ns; `binary_shift` for units of 2^-shift s, else -1.
+
+`packets` were read of it so far, the earliest at `first_ns` and the latest at `last_ns` (`count_packets`).
+"""
 
 
 @inlined
@@ -88,6 +97,18 @@ def nanoseconds(ticks, interface):
         fraction >>= shift - 32
         shift = 32
     return seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> shift) + interface.offset_ns
+
+
+@kernel
+def count_packets(frames, count, interfaces):
+    """Count the packets of a batch for their interfaces."""
+    for i in range(count):
+        interface, t_ns = interfaces[frames.interface[i]], frames.t_ns[i]
+        if interface.packets == 0 or t_ns < interface.first_ns:
+            interface.first_ns = t_ns
+        if interface.packets == 0 or t_ns > interface.last_ns:
+            interface.last_ns = t_ns
+        interface.packets += 1
 
 
 @kernel

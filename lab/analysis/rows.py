@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lab.analysis import columns as at
-from lab.analysis import judgements, packet_columns, words
+from lab.analysis import judgements, kept_memory, packet_columns, words
 from lab.analysis import packet_columns as has
 from lab.analysis.cells import Array, Cells, Rows, coded, flag, same, unless, where, words_of
 from lab.analysis.columns import Columns
@@ -183,7 +183,7 @@ def flow_rows(state: State, addresses: pl.Series) -> Rows:
 def packet_ends(state: State, forget: Callable[[], None]) -> Records:
     """Both ends of every connection, as rows of packets need them; `forget` is called now and then (`Spill.forget`)."""
     count = int(state.counts[CONNECTIONS])
-    ends = np.empty(2 * count, packet_columns.END)
+    ends = kept_memory.empty(2 * count, packet_columns.END)
 
     def sum_up(first: int) -> None:
         packet_columns.sum_up(state, first, min(ENDS_AT_ONCE, count - first), ends)

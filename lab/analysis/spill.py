@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lab.analysis import kept_memory
 from lab.analysis.state import GROWING, State, room, with_room
 
 LARGEST_IN_MEMORY = 64 << 20
@@ -71,9 +72,14 @@ class Spill:
         return np.frombuffer(self._maps[name], record)
 
     def forget(self) -> None:
-        """Give the pages of all files back to the system; they are read again when touched."""
+        """Give the pages of all files back to the system; they are read again when touched.
+
+        Where there are files, memory counts: what is kept for arrays to come goes too.
+        """
         for mapped in self._maps.values():
             mapped.madvise(mmap.MADV_DONTNEED)
+        if self._maps:
+            kept_memory.forget()
 
     def close(self) -> None:
         """Close the files; their arrays stay mapped."""

@@ -8,11 +8,13 @@ which opened it, so that learning it late (a handshake that stands reordered in 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+
+from lab.analysis import kept_memory
 
 PAIR = np.dtype(
     [
@@ -75,6 +77,9 @@ CONNECTION = np.dtype(
     align=True,
 )
 """One incarnation of a 4-tuple. `opened`: its handshake is complete. `previous`: the incarnation before it, or -1."""
+
+NO_SCALE = -1
+"""The window scale of a side that has offered none."""
 
 SIDE = np.dtype(
     [
@@ -254,6 +259,19 @@ class State(NamedTuple):
     datagrams: Any
 
 
+def _fresh(record: np.dtype[Any], **but: int) -> npt.NDArray[Any]:
+    """One record of zeros, but for some fields."""
+    made = np.zeros(1, record)
+    for name, value in but.items():
+        made[name] = value
+    return made
+
+
+FRESH_CONNECTION = _fresh(CONNECTION)
+FRESH_SIDE = _fresh(SIDE, gap=-1, window_scale=NO_SCALE, last_retransmission=-1)
+FRESH_FLOW = _fresh(FLOW, first_reply_t=-1)
+"""How such records begin. What their memory holds before is not defined."""
+
 GROWING = {
     "pairs": (PAIR, PAIRS, 1),
     "live": (LIVE, PAIRS, 1),
@@ -264,7 +282,8 @@ GROWING = {
     "gaps": (GAP, GAPS, 1),
     "retransmissions": (RETRANSMISSION_LOG, RETRANSMISSIONS, 1),
 }
-"""Growing arrays: record, the count that tells how full it is, records per count that one packet may add."""
+"""Growing arrays: record, the count that tells how full it is, records per count that one packet may add. Whoever
+counts one up writes all of its fields; of `live` alone every record is 0 before."""
 
 
 FIRST_ROOM = 1 << 18
@@ -277,7 +296,7 @@ def empty_state() -> State:
     counts[FREE_GAP] = -1
     return State(
         counts=counts,
-        slots=_zeros(FIRST_ROOM, np.dtype(np.uint64)),
+        slots=kept_memory.zeros(FIRST_ROOM, np.uint64),
         address_slots=np.zeros(1 << 10, np.uint32),
         recent=np.zeros(RECENT_PACKETS, RECENT),
         datagrams=np.zeros(DATAGRAMS, DATAGRAM),
@@ -288,23 +307,7 @@ def empty_state() -> State:
 ROOM_A_PACKET = 16
 """But no more room at first than for so many connections a packet: large arrays get huge pages, and to clear one for
 each would cost more than the whole analysis of a small capture."""
-HUGE_PAGES_FROM = 4 << 20
-"""Bytes from which on an array is worth huge pages."""
-
-
 CACHE_LINE = 64
-
-
-def _zeros(count: int, record: np.dtype[Any]) -> Any:
-    """Make records of zeros, the first at the start of a cache line.
-
-    Straight from the system: what `np.zeros` takes from memory used before, it would have to write to.
-    """
-    size = max(count * record.itemsize, 1)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= HUGE_PAGES_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, record, count)
 
 
 def room(state: State, most: Mapping[str, int]) -> int:
@@ -332,7 +335,9 @@ def with_room(state: State, packets: int) -> State:
         array = getattr(state, name)
         used = int(state.counts[counter]) * (2 if name == "sides" else 1)
         if used + packets * each > array.size:
-            larger = _zeros(max(2 * (used + packets * each), first_room * each), record)
+            larger = kept_memory.empty(max(2 * (used + packets * each), first_room * each), record)
             larger[:used] = array[:used]
+            if name == "live":
+                larger[used:] = 0
             grown[name] = larger
     return state._replace(**grown) if grown else state

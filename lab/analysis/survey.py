@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lab.analysis import kept_memory
 from lab.analysis.capture_file import BATCH_PACKETS, BATCHES_VALID, Batch, CaptureReader, Interface
 from lab.analysis.compiled import straight
 from lab.analysis.connections import follow
@@ -176,7 +177,7 @@ class _Pass:
 
     def _run(self) -> None:
         try:
-            works = np.empty(BATCH_PACKETS, WORK)
+            works = kept_memory.empty(BATCH_PACKETS, WORK)
             while (task := self._next_task()) is not None:
                 batch = task.batch
                 dissect(batch.buffer, batch.frames, batch.count, task.interfaces, task.chunk, task.first, works)
@@ -229,10 +230,9 @@ class _Pass:
             try:
                 for batch in reader.batches():
                     _meet_interfaces(self._result, reader, first_capture)
-                    _count(captures, batch, first_capture)
                     if used + batch.count > len(chunk):
                         small = len(chunk) == 0 and batch.last  # all there is of most captures
-                        chunk, used = np.empty(batch.count if small else self._chunk_packets, PACKET), 0
+                        chunk, used = kept_memory.empty(batch.count if small else self._chunk_packets, PACKET), 0
                     yield _Task(
                         number=next(numbers), batch=batch, interfaces=reader.interface_table, chunk=chunk, first=used
                     )
@@ -244,6 +244,7 @@ class _Pass:
                     captures.append(CaptureRecord(file=path, interface=Interface(linktype=0, snaplen=0)))
                 captures[-1].error = error
             _meet_interfaces(self._result, reader, first_capture)
+            _note_counts(captures[first_capture:], reader)
 
     def _follow(self, task: _Task, works: Records) -> None:
         """Follow the connections of a batch, whose turn it is."""
@@ -290,14 +291,9 @@ def _meet_interfaces(result: Survey, reader: CaptureReader, first_capture: int) 
     reader.interface_table["capture"] = first_capture + np.arange(len(reader.interfaces))
 
 
-def _count(captures: list[CaptureRecord], batch: Batch, first_capture: int) -> None:
-    """Count a batch for its interfaces."""
-    numbers, times = batch.frames.interface[: batch.count], batch.frames.t_ns[: batch.count]
-    lowest, highest = int(numbers.min()), int(numbers.max())
-    for number in [lowest] if lowest == highest else np.unique(numbers).tolist():
-        mine = times if lowest == highest else times[numbers == number]
-        record = captures[first_capture + number]
-        record.packets += mine.size
-        low, high = int(mine.min()), int(mine.max())
-        record.first_ns = low if record.first_ns is None else min(record.first_ns, low)
-        record.last_ns = high if record.last_ns is None else max(record.last_ns, high)
+def _note_counts(captures: list[CaptureRecord], reader: CaptureReader) -> None:
+    """Note how many packets of each interface a file had, and when, now that it is through."""
+    for record, row in zip(captures, reader.interface_table, strict=False):  # none where even the header was broken
+        record.packets = int(row["packets"])
+        if record.packets:
+            record.first_ns, record.last_ns = int(row["first_ns"]), int(row["last_ns"])

@@ -19,11 +19,12 @@ AT_ONCE = 1000
 
 
 def filled(room: Spill, batches: int) -> State:
-    """Grow a state by batches; each connection's sides carry its number."""
+    """Grow a state by batches; each connection's sides are whole, and carry its number."""
     state = empty_state()
     for batch in range(batches):
         state = room.with_room(state, AT_ONCE)
         numbers = np.arange(batch * AT_ONCE, (batch + 1) * AT_ONCE)
+        state.sides[2 * numbers[0] : 2 * numbers[-1] + 2] = np.zeros(1, SIDE)
         state.sides["isn"][2 * numbers], state.sides["isn"][2 * numbers + 1] = numbers, numbers
         state.counts[CONNECTIONS] += AT_ONCE
         room.forget()
