@@ -101,14 +101,22 @@ def nanoseconds(ticks, interface):
 
 @kernel
 def count_packets(frames, count, interfaces):
-    """Count the packets of a batch for their interfaces."""
-    for i in range(count):
-        interface, t_ns = interfaces[frames.interface[i]], frames.t_ns[i]
-        if interface.packets == 0 or t_ns < interface.first_ns:
-            interface.first_ns = t_ns
-        if interface.packets == 0 or t_ns > interface.last_ns:
-            interface.last_ns = t_ns
-        interface.packets += 1
+    """Count the packets of a batch for their interfaces: run by run of those of one."""
+    start = 0
+    while start < count:
+        number, first_ns, last_ns = frames.interface[start], frames.t_ns[start], frames.t_ns[start]
+        stop = start + 1
+        while stop < count and frames.interface[stop] == number:
+            first_ns = min(first_ns, frames.t_ns[stop])
+            last_ns = max(last_ns, frames.t_ns[stop])
+            stop += 1
+        interface = interfaces[number]
+        if interface.packets:
+            first_ns, last_ns = min(first_ns, interface.first_ns), max(last_ns, interface.last_ns)
+        interface.first_ns = first_ns
+        interface.last_ns = last_ns
+        interface.packets += stop - start
+        start = stop
 
 
 @kernel
