@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--control", type=int, required=True, help="descriptor of the socket to the lab")
     arguments = parser.parse_args()
 
+    os.set_inheritable(arguments.control, False)  # no program of a host is to talk to the holder
     owner = os.pidfd_open(os.getppid())
     if os.getppid() != int(arguments.owner.partition(":")[0]):
         return 1  # the lab ended before its pidfd was taken; the pidfd may be somebody else's
