@@ -22,7 +22,7 @@ from lab.engines.cgroups import Limits, NoLimits
 from lab.engines.netns_backlog import Backlog
 from lab.engines.netns_channel import Channel, Message
 from lab.engines.netns_hosts import HostNamespaces, create_hosts
-from lab.engines.netns_programs import Order, Started, Stream, exit_code, python_command, start_all, start_command
+from lab.engines.netns_programs import Order, Started, Stream, exit_code, start_all, start_command
 from lab.topology import Program, Topology
 
 SOCKET_NAME = "control"
@@ -189,7 +189,8 @@ class Holder:
         return Order(
             name=program.name,
             host=self._hosts[program.host],
-            command=python_command(program.module, program.arguments),
+            module=program.module,
+            arguments=tuple(program.arguments),
             capabilities=tuple(program.capabilities),
             nofile=program.nofile,
             group=group,

@@ -2,7 +2,8 @@
 
 A child passes from the holder into its host between fork and exec: namespaces, limits, descriptors, capabilities, in
 this order, since each step needs rights that a later one gives up. The environment is made, not inherited: nothing of
-the user's shell (PYTHONPATH, proxies, locale) reaches a program.
+the user's shell (PYTHONPATH, proxies, locale) reaches a program. What every host has (keeper, capture sidecar) turns
+into its program without exec (`netns_forked.py`).
 """
 
 from __future__ import annotations
@@ -20,15 +21,13 @@ from pathlib import Path
 
 import lab
 from lab.engines import namespaces as ns
+from lab.engines import netns_forked as forked
 from lab.engines.cgroups import Group
 from lab.engines.netns_hosts import HostNamespaces
 
 _INSTALLED = [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
-_PLACES = [str(Path(lab.__file__).parent.parent), *_INSTALLED]
-MODULE_PATH = ":".join(_PLACES)
+MODULE_PATH = ":".join([str(Path(lab.__file__).parent.parent), *_INSTALLED])
 """Where programs find the lab's modules and the installed packages."""
-_BASE_PYTHON: str = getattr(sys, "_base_executable", None) or sys.executable
-"""The interpreter that a virtual environment was made of, without looking for the environment: a third of its start."""
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20  # Linux lets anybody have so much (fs.pipe-max-size); a burst of lines does not stop a program
 COMMAND_NOT_FOUND = 127
@@ -99,18 +98,12 @@ class Order:
 
     name: str
     host: HostNamespaces
-    command: tuple[str, ...]
+    module: str
+    arguments: tuple[str, ...]
     capabilities: tuple[str, ...]
     nofile: int | None
     group: Group | None
     """What holds its CPU and memory limits."""
-
-
-LEAN_MODULES = ("lab.inside.host", "lab.inside.capture")
-"""Programs that import so little that `-m`, which loads half of the import machinery once more in Python, would cost
-them a third of their start. They also take their modules' places from the command: what PYTHONPATH names stands before
-the standard library, so that each of its modules would be looked for there first, down to the interpreter's own
-`encodings`."""
 
 
 def python_command(module: str, arguments: Sequence[str]) -> tuple[str, ...]:
@@ -119,21 +112,18 @@ def python_command(module: str, arguments: Sequence[str]) -> tuple[str, ...]:
     Programs in hosts do without looking through the site packages (-S): those are on the path, and what an installer
     leaves there to be run at every start is not for them. The holder, which tells them that path, looks.
     """
-    if module in LEAN_MODULES:
-        start = f"import posix, sys; sys.path += {_PLACES!r}; from {module} import main; posix._exit(main())"
-        return (_BASE_PYTHON, "-I", "-S", "-c", start, *arguments)
     site = ("-S",) if module.startswith("lab.inside.") else ()
     return (sys.executable, "-P", "-s", *site, "-m", module, *arguments)
 
 
 def start_all(orders: Sequence[Order]) -> list[Started]:
-    """Start programs side by side; return when each has passed exec. Raises StartFailed, with none left running."""
+    """Start programs side by side; return when each runs its own code. Raises StartFailed, with none left running."""
     started: list[tuple[Started, int]] = []
     for order in orders:
         out_read, out_write = _pipe()
         err_read, err_write = _pipe()
         failure_read, failure_write = os.pipe()
-        pid = os.fork()
+        pid = forked.fork_for(order.module) if order.module in forked.MODULES else os.fork()
         if pid == 0:
             _become(order, out_write, err_write, failure_write)
         for descriptor in (out_write, err_write, failure_write):
@@ -143,7 +133,7 @@ def start_all(orders: Sequence[Order]) -> list[Started]:
         started.append((program, failure_read))
     failures = []
     for program, failure_read in started:
-        with open(failure_read, "rb") as failure:  # ends at exec: the other end is closed by it
+        with open(failure_read, "rb") as failure:  # ends at exec, or where there is none: then it is closed
             text = failure.read().decode(errors="replace")
         if text:
             failures.append(f"{program.name}: {text}")
@@ -185,7 +175,10 @@ def _become(order: Order, out: int, err: int, failure: int) -> None:
         _require(order.capabilities)
         ns.keep_only_capabilities(order.capabilities)
         variables = {**environment(order.host), "LAB_BARRIER": "signal"}
-        os.execve(order.command[0], order.command, variables)
+        command = python_command(order.module, order.arguments)
+        if order.module in forked.MODULES:
+            forked.turn_into(order.module, command, order.arguments, variables, failure)
+        os.execve(command[0], command, variables)
     except BaseException as error:  # noqa: BLE001  whatever it is, it goes to the parent: nobody else hears this child
         os.write(failure, str(error).encode() or repr(error).encode())
     finally:

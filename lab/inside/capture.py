@@ -73,7 +73,7 @@ OPTIONS = [
     Option("interface", "what to record, all into one file", repeat=True, required=True),
     Option("filter", "pcap-filter(7); empty: every packet", default=""),
     Option("snaplen", "bytes kept of each packet", read=number(1), default=DEFAULT_SNAPLEN),
-    Option("name", "the host, for the result", default=posix.uname().nodename),
+    Option("name", "the host, for the result; else what it calls itself"),
     Option("ring-bytes", "memory for one interface's ring; else by the snaplen", read=number(1)),
     Option("max-bytes", "cap on the file, and on disk used before it", read=number(1)),
 ]
@@ -83,6 +83,7 @@ _DRAIN_BOUND_S = 5.0
 
 def main(arguments: list[str] | None = None) -> int:
     options = read_arguments(PROGRAM, "Record what interfaces send and receive.", OPTIONS, arguments)
+    options["name"] = options["name"] or posix.uname().nodename
     snaplen, capture_filter = options["snaplen"], options["filter"]
     by_lab = lifecycle.barriers_by_signal()
     signals = lifecycle.Signals()

@@ -48,7 +48,7 @@ _SYSCTLS_TOO = ("net/netfilter/nf_conntrack_max", "kernel/pid_max", "fs/nr_open"
 """Single ones; the latter two are the machine's."""
 
 OPTIONS = [
-    Option("name", "the host, for the result", default=os.uname().nodename),
+    Option("name", "the host, for the result; else what it calls itself"),
     Option("offloads", "on or off: switch them; else leave them as they are", read=one_of("on", "off")),
     Option("sample", "nanoseconds between samples", read=number(1_000_000), default=1_000_000_000),
     Option("memory", "sample the machine's memory too", read=None),
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         lifecycle.say(f"host: {error}")
         return EXIT_MACHINE_LACKS
     drop_capabilities()
-    facts = {"name": options["name"], **host_facts()}
+    facts = {"name": options["name"] or os.uname().nodename, **host_facts()}
     lifecycle.store_result(PROGRAM, facts)
     ledger = open(lifecycle.out_path("memory.jsonl"), "w", buffering=1) if options["memory"] else None  # noqa: SIM115
     with open(lifecycle.out_path("counters.jsonl"), "w", buffering=1) as file:

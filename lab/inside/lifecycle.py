@@ -205,7 +205,10 @@ def open_descriptors(process: int | str) -> int:
 
 
 def usage() -> Event:
-    """What this process and its ended children have used so far, from getrusage(2) and /proc/self."""
+    """What this process and its ended children have used so far, from getrusage(2) and /proc/self.
+
+    `rss_bytes` holds what is shared too: of a keeper or sidecar in a namespace most of it is its parent's.
+    """
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open("/proc/self/status") as file:
