@@ -6,14 +6,19 @@ As root, since tcpdump insists on changing its user, which a user namespace refu
 (network namespaces joined by veth), starts one recorder on the server's interface, runs the connections, sends 500
 datagrams and stops the recorder at once. Repeats are interleaved, the order turned round every time. Prints one line
 of JSON: packets on the wire by the kernel's counters, packets in the file, the last 500, processor time of the
-recorder's process from its start to its end, and its ratio to tcpdump's with the smallest and largest seen. For the
-sidecar that is the interpreter, arming, recording and keeping the blocks, and then, as in a run of the lab, the
-conversion to pcapng, which is compiled code in a process that has it loaded (in a run: the one that analyses next).
+recorder's process from its start to its end, and its ratio to tcpdump's with the smallest and largest seen.
+
+The sidecar is started in two ways. `sidecar`: as engine netns does, by the engine's own functions, out of a process
+that has loaded what the holder of a run has. Counted is the sidecar from its fork to its end, and what its start costs
+the holder (`starting`). Not counted is what the holder does once a run, whatever is captured: to start itself, and to
+load the modules of keeper and sidecar. `sidecar_by_exec`: as containers do, `python -m lab.inside.capture` out of a
+virtual environment; counted is all, from exec on. Where a sidecar leaves blocks (no machine code for this processor),
+their conversion to pcapng counts too, which is compiled code in a process that has it loaded (in a run: the one that
+analyses next).
 
 How to read it. tcpdump spends some 0.35 us a packet, all of it while the traffic runs. The sidecar spends little
-then (`ratio_while_recording` sets that part alone against tcpdump), and the rest before the traffic (an interpreter
-costs a third of what tcpdump needs for the whole run) and after it (0.1 us a packet). tcpdump on its part loses what
-stands in its last block when it is stopped.
+then (`ratio_while_recording` sets that part alone against tcpdump); the rest is arming: the fork or the interpreter
+and its imports, the ring, the filter. tcpdump on its part loses what stands in its last block when it is stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from lab.analysis.ring_blocks import left_here, make_capture  # noqa: E402 - the project need not be installed
-from lab.engines.netns_programs import MODULE_PATH, python_command  # noqa: E402
+from lab.engines.machine_code import ensure_machine_code  # noqa: E402
 from lab.inside.counters import parse_snmp  # noqa: E402
 
 SERVER, CLIENT, PORT = "10.77.0.1", "10.77.0.2", 9000
@@ -109,6 +114,37 @@ signal.sigwait([signal.SIGINT])
 wrpcap(sys.argv[1], sniffer.stop())
 """
 
+HOLDER = """
+import json, os, resource, sys
+from pathlib import Path
+from lab.engines import netns_holder, netns_links
+from lab.engines.netns_forked import main_of
+from lab.engines.netns_hosts import HostNamespaces
+from lab.engines.netns_programs import Order, start_all
+MODULE = "lab.inside.capture"
+pid, out, *arguments = sys.argv[1:]
+places = {kind: os.open(f"/proc/{pid}/ns/{file}", os.O_RDONLY)
+          for kind, file in (("network", "net"), ("uts", "uts"), ("mount", "mnt"))}
+host = HostNamespaces(name="server", out=Path(out), home=Path(out), **places)
+order = Order(name="server/capture", host=host, module=MODULE, arguments=tuple(arguments), capabilities=("NET_RAW",),
+              nofile=None, group=None)
+main_of(MODULE)
+def milliseconds(used):
+    return (used.ru_utime + used.ru_stime) * 1e3
+before = milliseconds(resource.getrusage(resource.RUSAGE_SELF))
+(sidecar,) = start_all([order])
+said = sidecar.streams[0].descriptor
+os.set_blocking(said, True)
+os.read(said, 4096)
+starting = milliseconds(resource.getrusage(resource.RUSAGE_SELF)) - before
+print(sidecar.pid, flush=True)
+while os.read(said, 65536):
+    pass
+_pid, status, used = os.wait4(sidecar.pid, 0)
+print(json.dumps({"starting_ms": starting, "cpu_ms": milliseconds(used) + starting}))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -117,18 +153,24 @@ def main() -> None:
     options = parser.parse_args()
     if os.geteuid() != 0:
         raise SystemExit("run it as root: tcpdump insists on changing its user, which a user namespace refuses")
-    runs: dict[str, list[dict[str, Any]]] = {"sidecar": [], "tcpdump": [], "scapy": []}
+    if not ensure_machine_code(lambda line: print(line, file=sys.stderr)):
+        print("without machine code: packets are kept as blocks, and converted", file=sys.stderr)
+    runs: dict[str, list[dict[str, Any]]] = {"sidecar": [], "tcpdump": [], "sidecar_by_exec": [], "scapy": []}
     with tempfile.TemporaryDirectory() as folder:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        environment |= {"LAB_OUT": folder, "LAB_BARRIER": "signal", "PYTHONPATH": MODULE_PATH}
-        for recorder in ("sidecar", "scapy"):  # leaves the bytecode, and loads the conversion
+        environment |= {"LAB_OUT": folder, "LAB_BARRIER": "signal", "PYTHONPATH": str(PROJECT)}
+        for recorder in ("sidecar", "sidecar_by_exec", "scapy"):  # leaves the bytecode, and loads the conversion
             one_run(recorder, 10, Path(folder), environment)
         for repeat in range(options.repeats):
             for recorder in list(runs)[:: -1 if repeat % 2 else 1]:
                 runs[recorder].append(one_run(recorder, options.connections, Path(folder), environment))
-    ratios = [a["cpu_ms"] / b["cpu_ms"] for a, b in zip(runs["sidecar"], runs["tcpdump"], strict=True)]
+    tcpdump = [run["cpu_ms"] for run in runs["tcpdump"]]
+    ratios = {
+        recorder: spread([run["cpu_ms"] / theirs for run, theirs in zip(runs[recorder], tcpdump, strict=True)])
+        for recorder in ("sidecar", "sidecar_by_exec")
+    }
     while_recording = [
-        a["cpu_parts_ms"]["recording"] / b["cpu_ms"] for a, b in zip(runs["sidecar"], runs["tcpdump"], strict=True)
+        run["cpu_parts_ms"]["recording"] / theirs for run, theirs in zip(runs["sidecar"], tcpdump, strict=True)
     ]
     print(
         json.dumps(
@@ -137,7 +179,8 @@ def main() -> None:
                 "connections": options.connections,
                 "machine": f"{platform.release()} {platform.machine()}, {os.cpu_count()} processors",
                 "python": platform.python_version(),
-                "cpu_ratio_to_tcpdump": spread(ratios),
+                "cpu_ratio_to_tcpdump": ratios["sidecar"],
+                "cpu_ratio_to_tcpdump_by_exec": ratios["sidecar_by_exec"],
                 "ratio_while_recording": spread(while_recording),
                 **{recorder: summary(of) for recorder, of in runs.items()},
             }
@@ -165,7 +208,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def one_run(recorder: str, connections: int, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     """Two fresh hosts, one recorder, the traffic, the stop; what was on the wire and what came into the file."""
     hold = ["sh", "-c", "echo up; read ended"]
-    server, client = start(["unshare", "-n", *hold]), start(["unshare", "-n", *hold])
+    (server, _), (client, _) = start(["unshare", "-n", *hold]), start(["unshare", "-n", *hold])
     at_server, at_client = (["nsenter", "-n", "-t", str(host.pid)] for host in (server, client))
     try:
         run(at_server, f"ip link add eth0 type veth peer name eth0 netns {client.pid}")
@@ -182,23 +225,25 @@ def traffic(
     recorder: str, connections: int, folder: Path, environment: dict[str, str], hosts: tuple[list[str], ...], pid: int
 ) -> dict[str, Any]:
     at_server, at_client = hosts
-    python = sys.executable
-    file = folder / {"sidecar": "capture.pcapng", "tcpdump": "tcpdump.pcap", "scapy": "scapy.pcap"}[recorder]
+    python, is_sidecar = sys.executable, recorder.startswith("sidecar")
+    file = folder / ("capture.pcapng" if is_sidecar else f"{recorder}.pcap")
+    arguments = ("--interface", "eth0", "--filter", FILTER, "--snaplen", str(SNAPLEN))
     command = {
-        "sidecar": [
-            *python_command(
-                "lab.inside.capture", ("--interface", "eth0", "--filter", FILTER, "--snaplen", str(SNAPLEN))
-            ),
+        "sidecar": [python, "-P", "-s", "-c", HOLDER, str(pid), str(folder), *arguments],
+        "sidecar_by_exec": [*at_server, python, "-m", "lab.inside.capture", *arguments],
+        "tcpdump": [
+            *(*at_server, "tcpdump", "-Z", "root", "-i", "eth0", "-s", str(SNAPLEN)),
+            *("-w", str(file), *FILTER.split()),
         ],
-        "tcpdump": ["tcpdump", "-Z", "root", "-i", "eth0", "-s", str(SNAPLEN), "-w", str(file), *FILTER.split()],
-        "scapy": [python, "-c", SNIFFER, str(file)],
+        "scapy": [*at_server, python, "-c", SNIFFER, str(file)],
     }[recorder]
-    echo = start([*at_server, python, "-c", LOAD, "serve"])
+    echo, _up = start([*at_server, python, "-c", LOAD, "serve"])
     before = segments(pid)
-    recording = start([*at_server, *command], environment)
-    load = start([*at_client, python, "-c", LOAD, "connect", str(connections)])
+    recording, first_line = start(command, environment)
+    load, _done = start([*at_client, python, "-c", LOAD, "connect", str(connections)])
     load.communicate(b"now\n")
-    os.kill(recording.pid, signal.SIGTERM if recorder == "sidecar" else signal.SIGINT)
+    recorder_pid = int(first_line) if recorder == "sidecar" else recording.pid
+    os.kill(recorder_pid, signal.SIGTERM if is_sidecar else signal.SIGINT)
     assert recording.stdout is not None
     said = recording.stdout.read()  # to its end, so that the recorder never waits for a reader
     on_the_wire = segments(pid) - before + TAIL
@@ -211,10 +256,13 @@ def traffic(
     cpu_ms = (used.ru_utime + used.ru_stime) * 1e3
     parts_ms = {}
     if recorder == "sidecar":
+        told = json.loads(said)
+        cpu_ms, parts_ms["starting"] = told["cpu_ms"], told["starting_ms"]
+    if is_sidecar:
         before_ns = time.process_time_ns()
         if left_here(folder):
             make_capture(folder, file)
-        parts_ms = {part: ns / 1e6 for part, ns in json.loads((folder / "capture.json").read_text())["cpu_ns"].items()}
+        parts_ms |= {part: ns / 1e6 for part, ns in json.loads((folder / "capture.json").read_text())["cpu_ns"].items()}
         parts_ms["converting"] = (time.process_time_ns() - before_ns) / 1e6
         cpu_ms += parts_ms["converting"]
     with RawPcapReader(str(file)) as packets:
@@ -228,8 +276,8 @@ def traffic(
     }
 
 
-def start(command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a program and wait for its first line, by which each of them says that it is there."""
+def start(command: list[str], environment: dict[str, str] | None = None) -> tuple[subprocess.Popen[bytes], bytes]:
+    """Start a program and wait for its first line, by which each of them says that it is there; both are returned."""
     program = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -240,9 +288,10 @@ def start(command: list[str], environment: dict[str, str] | None = None) -> subp
         bufsize=0,
     )
     assert program.stdout is not None
-    if not program.stdout.readline():
+    line = program.stdout.readline()
+    if not line:
         raise SystemExit(f"{command}: ended at once with {program.wait()}")
-    return program
+    return program, line
 
 
 def run(host: list[str], line: str) -> None:
