@@ -6,6 +6,8 @@ VENV   := .venv
 LAB    := $(VENV)/bin/python -m lab
 # The stamp holds the lock's hash: the environment is made anew only when the lock has changed.
 STAMP  := $(VENV)/.installed-$(shell cksum < requirements.lock | tr ' ' '-')
+# As typed behind `make`; a variable of that name in somebody's environment means something else.
+ON     := $(if $(findstring command line,$(origin ENGINE)),--engine $(ENGINE))
 
 .DEFAULT_GOAL := help
 .PHONY: help scenario list check plan doctor inspect report compare runs up down clean schema test test-live test-catalogue mutation agreement lint format bench lock servers
@@ -25,9 +27,9 @@ $(STAMP): requirements.lock
 		"$(CURDIR)/$(VENV)/bin/python" "$(CURDIR)" > $(VENV)/bin/lab && chmod +x $(VENV)/bin/lab
 	@rm -f $(VENV)/.installed-* && touch $@
 
-scenario: $(STAMP)  ## Run a scenario: make scenario NAME=epoll-10k [ARGS='--set fleet.connections=200']
+scenario: $(STAMP)  ## Run a scenario: make scenario NAME=epoll-10k [ENGINE=netns] [ARGS='--set fleet.connections=200']
 	@test -n "$(NAME)" || { echo "error: which scenario? make scenario NAME=epoll-10k"; $(LAB) list; exit 2; }
-	@$(LAB) run $(NAME) $(ARGS)
+	@$(LAB) run $(NAME) $(ON) $(ARGS)
 
 list: $(STAMP)  ## List the scenarios and the I/O models
 	@$(LAB) list
@@ -36,7 +38,7 @@ check: $(STAMP)  ## Check every scenario of the catalogue
 	@$(LAB) check scenarios/*.yaml
 
 plan: $(STAMP)  ## Show what a run would build here: make plan NAME=epoll-10k
-	@$(LAB) plan $(NAME) $(ARGS)
+	@$(LAB) plan $(NAME) $(ON) $(ARGS)
 
 doctor: $(STAMP)  ## Tell what this machine can run, and the remedy for what it cannot
 	@$(LAB) doctor
@@ -55,7 +57,7 @@ runs: $(STAMP)  ## List the runs
 	@$(LAB) runs
 
 up: $(STAMP)  ## Bring a scenario's hosts up and leave them: make up NAME=epoll-10k
-	@$(LAB) up $(NAME) $(ARGS)
+	@$(LAB) up $(NAME) $(ON) $(ARGS)
 
 down: $(STAMP)  ## End a lab that is up
 	@$(LAB) down $(ARGS)

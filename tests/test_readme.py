@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,16 @@ def test_the_scenario_that_the_readme_writes_is_valid(tmp_path: Path) -> None:
     for text in texts:
         (tmp_path / "mine.yaml").write_text(text)
         assert load(tmp_path / "mine.yaml").scenario.expect
+
+
+@pytest.mark.parametrize("target", ["scenario", "plan", "up"])
+def test_make_passes_an_engine_on_that_was_typed_and_no_other(target: str) -> None:
+    def shown(*words: str) -> str:
+        command = ["make", "--dry-run", "--no-print-directory", "-o", "requirements.lock", target, "NAME=x", *words]
+        environment = {"PATH": os.environ["PATH"], "ENGINE": "v8"}
+        return subprocess.run(
+            command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+        ).stdout.splitlines()[-1]
+
+    assert "--engine netns" in shown("ENGINE=netns")
+    assert "--engine" not in shown()
