@@ -43,6 +43,10 @@ class Records:
     def __getitem__(self, place: Any) -> Record:
         return Record(self._fields, int(place))
 
+    def __setitem__(self, place: Any, record: Any) -> None:
+        for name, column in self._fields.items():
+            column[int(place)] = record[name]
+
 
 def _seen(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.names:

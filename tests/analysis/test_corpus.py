@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,9 @@ def test_every_definition_has_a_mutation_that_still_fits_the_code() -> None:
     assert {mutation.definition for mutation in mutations.MUTATIONS} >= mutations.DEFINITIONS
     for mutation in mutations.MUTATIONS:
         assert mutations.broken_source(mutation) != (mutations.ANALYSIS / mutation.file).read_text(encoding="utf-8")
+
+
+def test_no_case_fails_while_no_rule_is_broken_where_mutations_are_tried() -> None:
+    """Else `make mutation`, which takes minutes and is run now and then, would say nothing."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(mutations.caught_by, (None,)) is None
