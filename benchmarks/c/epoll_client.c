@@ -43,8 +43,12 @@ static int64_t read_ns(clockid_t clock) {
 
 static void open_records(void) {
     const char *folder = getenv("LAB_OUT");
+    if (folder == NULL) {
+        fprintf(stderr, "LAB_OUT: not set; it names the folder for the records\n");
+        exit(2);
+    }
     char path[4096];
-    snprintf(path, sizeof path, "%s/latency-c.bin", folder ? folder : ".");
+    snprintf(path, sizeof path, "%s/latency-c.bin", folder);
     records_file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (records_file < 0) fail(path);
 }

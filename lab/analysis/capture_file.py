@@ -239,7 +239,8 @@ class CaptureReader:
             interface.divide,
             interface.binary_shift,
             interface.offset_ns,
-            *(0 for _ in ("capture", "packets", "first_ns", "last_ns")),
+            0,  # its number among all captures: whoever reads several files gives it
+            *(0, 0, 0),  # packets, first_ns, last_ns
         )
         self._table = grown
 

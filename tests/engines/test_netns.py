@@ -260,6 +260,20 @@ def without_rights() -> list[str]:
     return ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all", "--no-new-privs"]
 
 
+def said_without_rights(code: str, folder: Path) -> str:
+    """What this Python code says when a user without any right runs it, given the folder and that of these tests."""
+    done = subprocess.run(
+        [*without_rights(), sys.executable, "-c", code, str(folder), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="every test already runs as an ordinary user")
 def test_a_user_without_any_right_builds_hosts_in_a_user_namespace(tmp_path: Path) -> None:
     code = (
@@ -270,15 +284,6 @@ def test_a_user_without_any_right_builds_hosts_in_a_user_namespace(tmp_path: Pat
         "engine.start([program('report', capabilities=('NET_RAW',))])\n"
         "print(news_until_exit(engine)[0].event['capabilities']['Eff']); engine.down()"
     )
-    done = subprocess.run(
-        [*without_rights(), sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        timeout=WITHIN_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    version, capabilities = done.stdout.splitlines()
+    version, capabilities = said_without_rights(code, tmp_path).splitlines()
     assert version.endswith("user namespace")
     assert int(capabilities) == 1 << 13

@@ -20,7 +20,7 @@ from test_netns import (
     news_until_exit,
     output,
     program,
-    without_rights,
+    said_without_rights,
 )
 
 from lab.engines.namespaces import CAPABILITIES
@@ -107,16 +107,7 @@ def test_it_is_so_in_a_user_namespace_too(tmp_path: Path, facts: Facts) -> None:
         "engine = NetnsEngine(); assert engine.facts().engine_version.endswith('user namespace')\n"
         "print(json.dumps(status_of_waiting_keeper(engine, Path(sys.argv[1])))); engine.down()"
     )
-    done = subprocess.run(
-        [*without_rights(), sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        timeout=WITHIN_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(said_without_rights(code, tmp_path))
     assert [found[name] for name in CAPABILITY_SETS] == of_one("NET_ADMIN")
 
 
