@@ -1,12 +1,14 @@
 """How fast the epoll server and the fleet are beside their counterparts in C, on the same path.
 
-    .venv/bin/python benchmarks/server_and_fleet.py [--blocks N] [--seconds S] [--only server|fleet] [--python PATH]
+    .venv/bin/python benchmarks/server_and_fleet.py [--blocks N] [--seconds S] [--python PATH]
+                                                    [--only server|compiled-server|fleet]
 
 Two network namespaces joined by a veth pair, made here and gone with this program (it starts itself again under
 `unshare`; no root is needed). 64-byte echo over 100 connections, server and client each on a processor of its own:
 
-    server: lab.inside.servers.epoll_server against c/epoll_echo_server.c, both under c/epoll_client.c
-    fleet:  lab.inside.fleet against c/epoll_client.c, both on c/epoll_echo_server.c
+    server:          lab.inside.servers.epoll_server against c/epoll_echo_server.c, both under c/epoll_client.c
+    compiled-server: the same with lab.inside.servers.epoll_compiled_server, where machine code makes the system calls
+    fleet:           lab.inside.fleet against c/epoll_client.c, both on c/epoll_echo_server.c
 
 Each against two forms of it in C: `in-turn`, as such a loop is usually written (read and answer one connection, then
 the next), and `reads-first`, the order of ours, which is quicker. The other side of a comparison is always the quick
@@ -42,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVER_ADDRESS, CLIENT_ADDRESS, PORT = "10.77.0.2", "10.77.0.1", 9000
 CONNECTIONS, MESSAGE_BYTES = 100, 64
 IN_TURN, READS_FIRST = "in-turn", "reads-first"
+SERVERS = {"server": "epoll_server", "compiled-server": "epoll_compiled_server"}
 INSIDE = "WIRELAB_BENCHMARK_INSIDE"
 
 
@@ -122,8 +125,8 @@ def c_client(binaries: Path, folder: Path, seconds: float, order: str = READS_FI
     return result
 
 
-def compile_fleet() -> None:
-    """Have the fleet's loop compiled, as a run of the lab does before it starts hosts."""
+def compile_loops() -> None:
+    """Have loops compiled, as a run of the lab does before it starts hosts."""
     subprocess.check_call([sys.executable, "-m", "lab.engines.machine_code"], cwd=ROOT)
 
 
@@ -216,9 +219,11 @@ def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             binaries = build(folder)
-            compile_fleet()
-            in_python = [python, "-m", "lab.inside.servers.epoll_server", "--bind", SERVER_ADDRESS, "--port", str(PORT)]
-            in_python += ["--backlog", "1024", "--handler", "echo", "--framing", "none"]
+            compile_loops()
+
+            def in_python(module: str) -> list[str]:
+                listens = ["--bind", SERVER_ADDRESS, "--port", str(PORT), "--backlog", "1024"]
+                return [python, "-m", f"lab.inside.servers.{module}", *listens, "--handler", "echo"]
 
             def in_c(order: str) -> list[str]:
                 return [str(binaries / "epoll_echo_server"), SERVER_ADDRESS, str(PORT), order]
@@ -242,7 +247,10 @@ def compare(only: str | None, blocks: int, seconds: float, python: str) -> None:
 
             for order in (IN_TURN, READS_FIRST):
                 comparisons: dict[str, tuple[Callable[[], Measured], Callable[[], Measured]]] = {
-                    "server": (partial(server_asked, in_python), partial(server_asked, in_c(order))),
+                    **{
+                        what: (partial(server_asked, in_python(module)), partial(server_asked, in_c(order)))
+                        for what, module in SERVERS.items()
+                    },
                     "fleet": (fleet_asks, partial(c_asks, order)),
                 }
                 for what, (ours, theirs) in comparisons.items():
@@ -266,7 +274,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=16, help="blocks of four measurements each")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one measurement")
-    parser.add_argument("--only", choices=("server", "fleet"), help="one comparison instead of both")
+    parser.add_argument("--only", choices=(*SERVERS, "fleet"), help="one comparison instead of all")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that runs our server and fleet")
     given = parser.parse_args()
     inside_namespaces()

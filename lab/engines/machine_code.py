@@ -1,14 +1,15 @@
 """Loops that run in hosts become machine code: numba compiles texts of `lab/inside`, and hosts need no compiler.
 
-    inside/fleet/hot_loop.py, inside/ring_records.py: texts that the interpreter can run as they stand
+    inside/fleet/hot_loop.py, inside/ring_records.py, inside/servers/epoll_compiled_turn.py: texts that the interpreter
+    can run as they stand
       -> numba: LLVM's intermediate form; what they call becomes calls of addresses that they are lent
       -> LLVM: an ELF object for any processor of this kind, position independent
-      -> its code alone, a kilobyte: __pycache__/<text>.<processor>.code beside the text
+      -> its code alone, a kilobyte each: __pycache__/<text>.<processor>.code beside the text
 
 Images take these files up with the programs, namespaces find them where they lie; `inside/machine_code.py` loads them.
 The code may be copied anywhere because it has no relocations: it refers to no data, and to no function but by the
-addresses that it is handed. That is checked here. Compiling takes two seconds, once, in a process of its own: the lab's
-own process stays without numba.
+addresses that it is handed. That is checked here. Compiling takes some seconds, once, in a process of its own: the
+lab's own process stays without numba.
 
 Where it cannot be done nothing is lost but speed: the interpreter runs the same texts, and what they did says which of
 the two it was.
@@ -29,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.engines import Say
-from lab.inside import machine_code, ring_records
-from lab.inside.fleet import hot_loop, hot_loop_calls, latency_log
+from lab.inside import loop_calls, machine_code, ring_records
+from lab.inside.fleet import hot_loop, latency_log
+from lab.inside.servers import epoll_compiled_turn
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "lab" / "inside" / "__pycache__" / "machine_code.lock"
@@ -41,7 +43,8 @@ PROCESSORS = {"x86_64": "x86-64", "aarch64": "generic"}
 CLOCK_MONOTONIC = 1
 """From <linux/time.h>: hosts are Linux wherever the lab runs."""
 EVENT = {"x86_64": (12, 4), "aarch64": (16, 8)}
-"""Bytes of a struct epoll_event, and where in it the descriptor is: <sys/epoll.h> packs it on x86-64 alone."""
+"""Bytes of a struct epoll_event, and where in it the descriptor is (what it reports is at its beginning):
+<sys/epoll.h> packs it on x86-64 alone."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def ensure_machine_code(say: Say) -> bool:
             folder.mkdir(exist_ok=True)
     if processor() not in PROCESSORS or not all(os.access(folder, os.W_OK) for folder in folders):
         return False
-    say("compiling the loops of fleets and captures for this machine, once (some seconds)")
+    say("compiling loops of fleets, captures and a server for this machine, once (some seconds)")
     with contextlib.suppress(OSError, subprocess.SubprocessError), _alone():
         if not all(loop.is_compiled() for loop in LOOPS):
             subprocess.run(
@@ -105,7 +108,7 @@ def ensure_machine_code(say: Say) -> bool:
             )
     if all(loop.is_compiled() for loop in LOOPS):
         return True
-    say("they could not be compiled: fleets run theirs in the interpreter, at half the speed")
+    say("they could not be compiled: the interpreter runs them; fleets send at half the speed")
     return False
 
 
@@ -148,7 +151,7 @@ def _lend_system_calls(machine: str) -> None:
     from numba.extending import overload
 
     event_bytes, descriptor_at = EVENT[machine]
-    functions = hot_loop_calls.FUNCTIONS
+    functions, at = loop_calls.FUNCTIONS, _at()
     epoll_wait = _function(functions, "epoll_wait", "int", "int", "pointer", "int", "int")
     read = _function(functions, "read", "long", "int", "pointer", "long")
     write = _function(functions, "write", "long", "int", "pointer", "long")
@@ -156,19 +159,26 @@ def _lend_system_calls(machine: str) -> None:
     monotonic_ns, is_null = _monotonic_ns(functions), _is_null()
 
     # The outer function is asked by the types of the arguments, which are known here; the inner one is the code.
-    overload(hot_loop_calls.wait)(lambda c, e, to, n, ms: lambda c, e, to, n, ms: epoll_wait(c, (e, to, n, ms)))
-    overload(hot_loop_calls.read)(lambda c, fd, to, n: lambda c, fd, to, n: read(c, (fd, to, n)))
-    overload(hot_loop_calls.write)(lambda c, fd, data, n: lambda c, fd, data, n: write(c, (fd, data, n)))
-    overload(hot_loop_calls.same)(lambda c, a, b, n: lambda c, a, b, n: is_null(b) or memcmp(c, (a, b, n)) == 0)
-    overload(hot_loop_calls.clock_ns)(lambda c: lambda c: monotonic_ns(c))
+    overload(loop_calls.wait)(lambda c, e, to, n, ms: lambda c, e, to, n, ms: epoll_wait(c, (e, to, n, ms)))
+    overload(loop_calls.read)(lambda c, fd, to, i, n: lambda c, fd, to, i, n: read(c, (fd, at(to, i), n)))
+    overload(loop_calls.write)(lambda c, fd, data, i, n: lambda c, fd, data, i, n: write(c, (fd, at(data, i), n)))
+    overload(loop_calls.same)(lambda c, a, b, n: lambda c, a, b, n: is_null(b) or memcmp(c, (a, b, n)) == 0)
+    overload(loop_calls.clock_ns)(lambda c: lambda c: monotonic_ns(c))
+    overload(loop_calls.ready_for)(_number_in_event(event_bytes, 0))
+    overload(loop_calls.descriptor)(_number_in_event(event_bytes, descriptor_at))
 
-    @overload(hot_loop_calls.descriptor)
-    def descriptor(events: Any, i: Any) -> Any:
+
+def _number_in_event(event_bytes: int, place: int) -> Any:
+    """Return what tells numba how a number of 32 bits is read out of one of many events."""
+
+    def by_type(events: Any, i: Any) -> Any:
         def code(events: Any, i: Any) -> Any:
-            at = i * event_bytes + descriptor_at
+            at = i * event_bytes + place
             return events[at] | events[at + 1] << 8 | events[at + 2] << 16 | events[at + 3] << 24
 
         return code
+
+    return by_type
 
 
 def _lend_memcpy(_machine: str) -> None:
@@ -299,8 +309,14 @@ def _call(builder: Any, calls: Any, place: int, gives: Any, arguments: list[Any]
 LOOPS = (
     Loop(
         hot_loop.hot_loop,
-        (hot_loop.__file__, hot_loop_calls.__file__, latency_log.__file__),
+        (hot_loop.__file__, loop_calls.__file__, latency_log.__file__),
         "qqqqqqBBBB",
+        _lend_system_calls,
+    ),
+    Loop(
+        epoll_compiled_turn.turn,
+        (epoll_compiled_turn.__file__, loop_calls.__file__),
+        "qqqqBBB",
         _lend_system_calls,
     ),
     Loop(ring_records.write_records, (ring_records.__file__,), "qBIBI", _lend_memcpy),

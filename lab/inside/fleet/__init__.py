@@ -12,7 +12,7 @@ may hold). Out: event lines on standard output, `fleet.json` and `latency-<worke
     pacing.py        when arrival k is due, and a timerfd to wake up for it
     answers.py       when an answer is complete, and whether it is the right one
     exchange.py      requests in flight: begin, take the answer, log planned, sent and done
-    hot_loop.py      the loop of the commonest load, which the lab compiles; hot_loop_calls.py: the calls it makes
+    hot_loop.py      the loop of the commonest load, which the lab compiles
     latency_log.py   the raw nanoseconds of every message, in batches to a file
     lateness.py      how late the generator itself was
 

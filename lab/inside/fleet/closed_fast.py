@@ -13,13 +13,13 @@ import time
 from array import array
 from functools import cache, partial
 
-from lab.inside import machine_code
+from lab.inside import loop_calls, machine_code
+from lab.inside.loop_calls import MOST_EVENT_BYTES, Calls
 
 from . import hot_loop as loop
-from . import hot_loop_calls, latency_log
+from . import latency_log
 from .answers import KnownSizeAnswers
 from .counters import INDEX
-from .hot_loop_calls import Calls
 from .latency_log import BATCH, NEVER, WORDS
 from .phases import ClosedLoad
 
@@ -40,8 +40,6 @@ FOREVER = 1 << 62
 STARTS = 64
 REFRESH_NS = 5_000_000
 """How often counters are brought up to date, the clock is compared with the end, and the stop flag is read."""
-MOST_EVENT_BYTES = 16
-"""Of a struct epoll_event; x86-64 packs it to 12."""
 WAIT_MS = 50
 """How long the loop waits for events: the stop flag is read that often where nothing happens."""
 
@@ -49,9 +47,9 @@ WAIT_MS = 50
 @cache
 def hot_loop_code() -> tuple[Callable[..., None] | None, str]:
     """The loop as machine code, if there is any; and what runs it, in words."""
-    texts = (loop.__file__, hot_loop_calls.__file__, latency_log.__file__)
+    texts = (loop.__file__, loop_calls.__file__, latency_log.__file__)
     try:
-        return machine_code.load(*texts, calls=hot_loop_calls.FUNCTIONS, arguments=10), "machine code"
+        return machine_code.load(*texts, calls=loop_calls.FUNCTIONS, arguments=10), "machine code"
     except machine_code.NoCode as reason:
         return None, f"interpreter: {reason}"
 

@@ -6,7 +6,7 @@ processor's caches, and an answer waits for fewer of its neighbours until it is 
 right answer in the middle of a load (a part of one, a first one, a last one, an error) ends the loop: the caller sees
 to it, and calls again.
 
-This file is read in two ways. The interpreter runs it as it stands, with the calls of `hot_loop_calls.py`; and the lab
+This file is read in two ways. The interpreter runs it as it stands, with the calls of `../loop_calls.py`; and the lab
 compiles the same text to a kilobyte of machine code (`lab/engines/machine_code.py`), which hosts without a compiler
 load (`../machine_code.py`): there the calls are the C library's. So what happens to a message is written once, in
 nothing but numbers, in memory that the caller lends.
@@ -14,14 +14,15 @@ nothing but numbers, in memory that the caller lends.
 
 from __future__ import annotations
 
-from .hot_loop_calls import clock_ns, descriptor, read, same, wait, write
+from lab.inside.loop_calls import clock_ns, descriptor, read, same, wait, write
+
 from .latency_log import WORDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from array import array
 
-    from .hot_loop_calls import Calls, Events
+    from lab.inside.loop_calls import Calls, Events
 
 EPOLL, WAIT_MS, REQUEST, ANSWER, FLOOR, PHASE, KIND, UNTIL_NS, FULL = range(9)
 """What the caller sets in `it`: the epoll instance; how long to wait for events; bytes of a request and of an answer;
@@ -67,7 +68,7 @@ def hot_loop(
         while taken < ready:
             fd = descriptor(events, taken)
             taken += 1
-            count = read(calls, fd, buffer, answer_bytes + 1)
+            count = read(calls, fd, buffer, 0, answer_bytes + 1)
             now = clock_ns(calls)
             rest = left[fd] - 1
             if count != answer_bytes or rest <= floor or not same(calls, buffer, expected, answer_bytes):
@@ -86,7 +87,7 @@ def hot_loop(
             fd = again[asked]
             asked += 1
             sent[fd] = clock_ns(calls)
-            count = write(calls, fd, request, request_bytes)
+            count = write(calls, fd, request, 0, request_bytes)
             if count != request_bytes:
                 outcome = UNUSUAL_WRITE
         if outcome == GOES_ON:

@@ -100,6 +100,8 @@ MODELS: dict[str, Model] = _table(
           line="epoll(7), level-triggered, on raw descriptors: cost follows the active connections"),
     Model(name="epoll-edge", module="epoll_edge_server",
           line="epoll(7), edge-triggered: told once, so every socket is read until it is empty"),
+    Model(name="epoll-compiled", module="epoll_compiled_server", cannot=frozenset({"boundaries"}),
+          line="the epoll server, its system calls made by machine code: what the interpreter costs"),
     Model(name="selectors", module="selectors_server",
           line="the standard library's selectors over the best multiplexer there is"),
     Model(name="signal-driven", module="signal_driven_server",
