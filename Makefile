@@ -93,7 +93,7 @@ format: $(STAMP)  ## Format the code
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
 
 bench: $(STAMP)  ## Measure speed side by side with peers; prints one JSON line a benchmark
-	@for benchmark in benchmarks/*.py; do $(VENV)/bin/python $$benchmark || exit 1; done
+	@$(VENV)/bin/python -m benchmarks
 
 servers: $(STAMP)  ## Install the libraries of the servers that show one (uvloop, gevent, trio, tornado, twisted, sanic)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-servers.lock

@@ -19,14 +19,16 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from server_and_fleet import (
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.server_and_fleet import (
     PORT,
     READS_FIRST,
     ROOT,
     SERVER_ADDRESS,
     TwoHosts,
     build,
-    compile_fleet,
+    compile_loops,
     inside_namespaces,
     machine,
 )
@@ -47,7 +49,7 @@ def measure(connections: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         stack.callback(hosts.close)
         folder = Path(name)
-        compile_fleet()
+        compile_loops()
         server = str(build(folder) / "epoll_echo_server")
         for i in range(workers):
             command = [server, SERVER_ADDRESS, str(PORT + i), READS_FIRST]

@@ -23,7 +23,7 @@ and for ever.
 once). The loop receives from all that are ready before it answers any: with one kind of system call in a row, the code
 for it, the kernel's and the interpreter's around it, is still in the processor's caches, and no bytecode need run
 between two of them (`lab/inside/each.py`). In turn (recv, send, recv, send) each drives out the other's, and an answer
-takes about a tenth more processor time (`benchmarks/README.md`).
+takes about a tenth more processor time (`benchmarks/TRIED.md`).
 Connections are bare descriptors: `socket.detach()`, `os.read`, `os.write`. An idle one costs no Python object at all,
 only the kernel's memory (socket, inode, file, epoll item: about 5 KB a side).
 
