@@ -11,75 +11,15 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from netns_lab import PROJECT, WITHIN_S, bring_up, host, news_until_exit, output, program, run_of, said_without_rights
 
-from lab.engines import News
 from lab.engines.cgroups import run_folders
 from lab.engines.netns import NetnsEngine
-from lab.errors import MachineLacks, RunFailed
-from lab.topology import Facts, Host, Interface, Network, Program, Topology
-
-PROJECT = Path(__file__).parents[2]
-WITHIN_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def facts() -> Facts:
-    try:
-        return NetnsEngine().facts()
-    except MachineLacks as lack:
-        pytest.skip(f"{lack}; hint: {lack.hint}")
-
-
-@pytest.fixture
-def engine(facts: Facts) -> Iterator[NetnsEngine]:
-    engine = NetnsEngine()
-    yield engine
-    engine.down()
-
-
-def host(name: str, *addresses: str, **fields: object) -> Host:
-    """A host with one interface a network `net0`, `net1`, ..."""
-    interfaces = tuple(
-        Interface(name=f"eth{place}", network=f"net{place}", address=address, prefix=24)
-        for place, address in enumerate(addresses)
-    )
-    return Host(name=name, interfaces=interfaces, **{"sysctls": {}, **fields})  # type: ignore[arg-type]
-
-
-def run_of(folder: Path) -> str:
-    """A run id of each test's own: what the guard of an earlier run still removes is not this run's."""
-    return f"test-{folder.name}"
-
-
-def bring_up(engine: NetnsEngine, folder: Path, *hosts: Host, mtu: int = 1500) -> list[str]:
-    """Returns what the engine said."""
-    networks = tuple(Network(name=f"net{i}", subnet=f"10.64.{i}.0/24", mtu=mtu) for i in range(2))
-    said: list[str] = []
-    topology = Topology(scenario="netns", networks=networks, hosts=hosts, programs=())
-    engine.up(topology, run_id=run_of(folder), run_folder=folder, say=said.append)
-    return said
-
-
-def program(*arguments: str, host: str = "a", module: str = "lab.inside.diagnose", **fields: object) -> Program:
-    return Program(host=host, role="server", module=module, arguments=arguments, **fields)  # type: ignore[arg-type]
-
-
-def news_until_exit(engine: NetnsEngine) -> list[News]:
-    heard: list[News] = []
-    while not heard or heard[-1].exit_code is None:
-        news = engine.next_news(WITHIN_S)
-        assert news is not None, f"no end within {WITHIN_S:g} s after {heard[-3:]}"
-        heard.append(news)
-    return heard
-
-
-def output(engine: NetnsEngine, capfd: pytest.CaptureFixture[str], host: str, *command: str) -> str:
-    assert engine.execute(host, command, interactive=False) == 0
-    return capfd.readouterr().out
+from lab.errors import RunFailed
+from lab.topology import Facts
 
 
 def test_nothing_of_the_users_environment_reaches_a_program(
@@ -255,30 +195,12 @@ def test_interactive_without_a_terminal_passes_standard_input_on(engine: NetnsEn
     assert done.stdout == "through\n"
 
 
-def without_rights() -> list[str]:
-    """The words before a command that take root's rights away, so that it must do as any user does."""
-    return ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all", "--no-new-privs"]
-
-
-def said_without_rights(code: str, folder: Path) -> str:
-    """What this Python code says when a user without any right runs it, given the folder and that of these tests."""
-    done = subprocess.run(
-        [*without_rights(), sys.executable, "-c", code, str(folder), str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        timeout=WITHIN_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="every test already runs as an ordinary user")
 def test_a_user_without_any_right_builds_hosts_in_a_user_namespace(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
-        "from test_netns import NetnsEngine, bring_up, host, news_until_exit, program\n"
+        "from lab.engines.netns import NetnsEngine\n"
+        "from netns_lab import bring_up, host, news_until_exit, program\n"
         "engine = NetnsEngine(); print(engine.facts().engine_version)\n"
         "bring_up(engine, Path(sys.argv[1]), host('a', '10.64.0.2'), host('b', '10.64.0.3'))\n"
         "engine.start([program('report', capabilities=('NET_RAW',))])\n"

@@ -7,14 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_netns import (
+from netns_lab import (
     PROJECT,
     WITHIN_S,
-    NetnsEngine,
     bring_up,
     host,
     news_until_exit,
@@ -24,29 +22,14 @@ from test_netns import (
 )
 
 from lab.engines.namespaces import CAPABILITIES
-from lab.engines.netns import FOLDER_NAME
+from lab.engines.netns import FOLDER_NAME, NetnsEngine
 from lab.engines.netns_programs import python_command
-from lab.errors import MachineLacks, RunFailed
+from lab.errors import RunFailed
 from lab.topology import Facts
 
 NEVER = ("--sample", str(10**15))
 KEEPER = ("--name", "a", *NEVER)
 CAPTURE = ("--interface", "eth0", "--filter", "tcp port 9000 and not (host 192.0.2.1 or host 192.0.2.2)", "--name", "a")
-
-
-@pytest.fixture(scope="module")
-def facts() -> Facts:
-    try:
-        return NetnsEngine().facts()
-    except MachineLacks as lack:
-        pytest.skip(f"{lack}; hint: {lack.hint}")
-
-
-@pytest.fixture
-def engine(facts: Facts) -> Iterator[NetnsEngine]:
-    engine = NetnsEngine()
-    yield engine
-    engine.down()
 
 
 def start(engine: NetnsEngine, module: str, *arguments: str, capability: str) -> None:
@@ -103,7 +86,8 @@ def test_a_program_has_the_capability_it_was_given_and_no_other(engine: NetnsEng
 def test_it_is_so_in_a_user_namespace_too(tmp_path: Path, facts: Facts) -> None:
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
-        "from test_netns_forked import NetnsEngine, status_of_waiting_keeper\n"
+        "from lab.engines.netns import NetnsEngine\n"
+        "from test_netns_forked import status_of_waiting_keeper\n"
         "engine = NetnsEngine(); assert engine.facts().engine_version.endswith('user namespace')\n"
         "print(json.dumps(status_of_waiting_keeper(engine, Path(sys.argv[1])))); engine.down()"
     )
