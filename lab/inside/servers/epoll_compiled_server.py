@@ -15,8 +15,8 @@ end of a connection, the stop) is inherited.
 turn, not twice a message; its code is not driven out of the processor's caches between two calls; and memory for what
 is received is asked for once a turn.
 
-**Where it breaks.** Where epoll does. A library in C (uvloop's libuv, asyncio's own accelerators) takes the same way
-further; what it gives back is the same share.
+**Where it breaks.** Where epoll does. The handler and everything about a connection but its reads and writes are still
+Python: one that computes costs here what it costs there.
 
 epoll(7), and what `epoll_server.py` names.
 """
