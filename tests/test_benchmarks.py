@@ -34,8 +34,8 @@ def line_of(benchmark: str, **changed: object) -> dict[str, Any]:
     ("benchmark", "good", "bad"),
     [
         ("server against C", {"ratio": 0.9}, {"ratio": 0.899}),
-        ("lab overhead", {"engine": "netns", "overhead_s": 3.0}, {"engine": "netns", "overhead_s": 3.01}),
-        ("lab overhead", {"engine": "compose", "overhead_s": 10.0}, {"engine": "compose", "overhead_s": 10.01}),
+        ("lab overhead", {"reach_s": 3.0, "overhead_s": 3.0}, {"reach_s": 3.0, "overhead_s": 3.01}),
+        ("connect rate of one fleet host", {"connect_s": 10.0}, {"connect_s": 1.0, "errors": {"refused": 1}}),
         (
             "scale",
             {"connections": 100_000, "connect_s": 10.0},
