@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import random
 import select
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from captures import PROJECT
 
 from lab.inside import machine_code
 from lab.inside.servers import epoll_compiled_turn as compiled
@@ -156,3 +161,27 @@ def test_listener_and_wakeup_are_told_and_not_read(way: str, monkeypatch: pytest
         with socket.create_connection(crowd.listener.getsockname()):
             assert sorted(crowd.take()) == [("listener", compiled.NOT_READ), ("wakeup", compiled.NOT_READ)]
         assert os.read(crowd.wakeup, 10) == b"!"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_server_says_what_takes_its_turns(way: str, tmp_path: Path) -> None:
+    environment = {**os.environ, machine_code.SWITCH: "off" if way == "interpreter" else "", "LAB_OUT": str(tmp_path)}
+    command = [sys.executable, "-m", "lab.inside.servers.epoll_compiled_server", "--bind", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        host, port = json.loads(server.stdout.readline())["address"].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as client:
+            for number in range(100):
+                client.sendall(b"message %02d" % number)
+                assert client.recv(100) == b"MESSAGE %02d" % number
+        server.terminate()
+        _rest, said = server.communicate(timeout=30)
+    result = json.loads((tmp_path / "server.json").read_text())
+    assert result["turn"].partition(":")[0] == way
+    assert ("turns are taken by the interpreter" in said) == (way == "interpreter")
+    assert (result["messages"], result["bytes_in"], result["bytes_out"]) == (100, 1000, 1000)
+    if result["syscalls"]["method"] == "libc":
+        calls = result["syscalls"]["calls"]
+        assert all(100 <= calls[name] < 150 for name in ("read", "write", "epoll_wait")), calls

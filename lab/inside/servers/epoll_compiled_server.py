@@ -31,7 +31,7 @@ from array import array
 from functools import partial
 from io import BytesIO
 
-from lab.inside import loop_calls, machine_code
+from lab.inside import lifecycle, loop_calls, machine_code
 from lab.inside.loop_calls import MOST_EVENT_BYTES, Calls
 from lab.inside.native import Memory
 from lab.inside.servers import epoll_compiled_turn as compiled
@@ -42,6 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MACHINE_CODE = "machine code"
 BUFFER_BYTES = 1024 * 1024
 """Room for what one turn receives; a single recv may always be whole."""
 
@@ -58,6 +59,8 @@ class EpollCompiledServer(EpollServer):
         super().__init__(server, listener)
         self.turn = Turn(self)
         server.extra["turn"] = self.turn.runs_as
+        if self.turn.runs_as != MACHINE_CODE:
+            lifecycle.say(f"turns are taken by the {self.turn.runs_as}")
 
     def loop(self) -> None:
         """Take turns until the stop has come and every connection has ended."""
@@ -142,7 +145,7 @@ class Turn:
         self._events = array("B", bytes(compiled.EVENTS * MOST_EVENT_BYTES))
         self._memory = Memory.of(self._buffer)  # kept: this is what the code is lent
         addresses = [memory.buffer_info()[0] for memory in (*arrays, self._events)]
-        return partial(code, *addresses, self._memory.address), "machine code"
+        return partial(code, *addresses, self._memory.address), MACHINE_CODE
 
     def answer_with(self, replies: list[bytes]) -> int:
         """Have the next turn begin with these, one for each of `descriptors`; returns how many bytes they are."""
