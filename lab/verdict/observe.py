@@ -120,6 +120,11 @@ class Evidence:
         zeros = dict.fromkeys(json.loads(keeper.read_text()).get("counters_first", {}), 0)
         return zeros | readings[0]["counters"], zeros | readings[-1]["counters"]
 
+    def read_at_ns(self, host: str) -> tuple[int, int]:
+        """Return when the first and the last of them were read, by the clock that packets are stamped with."""
+        readings = json.loads((self.folder / "hosts" / host / "observed.json").read_text())["counters"]
+        return int(readings[0]["t_ns"]), int(readings[-1]["t_ns"])
+
     def addresses(self, host: str) -> list[str]:
         """Return the host's own addresses."""
         topology = json.loads((self.folder / "topology.json").read_text())

@@ -5,9 +5,10 @@ some in its own way: which, and how that was found out, stands in `lab/inside/co
 SYN-ACK of a simultaneous open it does not count at all: to it that is the SYN once more, with an ACK. A recorder on all
 interfaces of that stack must have seen the same numbers.
 
-Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed, so the
-two counts cover the same segments. Where they differ, either the recorder lost packets that nobody reported, or the
-filter kept some out; then the capture proves no absence.
+Counters were read when nothing moved, before the traffic and after it, inside the time the capture was armed: what was
+captured between the two readings is what the kernel counted. (A segment may come later: a FIN that waits for its
+retransmission timer is as silent as a network at rest.) Where the two differ, either the recorder lost packets that
+nobody reported, or the filter kept some out; then the capture proves no absence.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
     result["kernel_in"] = counters.segments_received(delta)
     sent = counters.segments_sent(delta, _syn_acks_again(evidence, host))
     result["kernel_out"] = sent + _syn_acks_of_callers(evidence, host)
-    captured = captured_segments(evidence, host)
-    if captured is None:
+    found = captured_segments(evidence, host)
+    if found is None:
         return {**result, "sentence": f"{host}: no packets table"}
+    captured, beyond = found[:2], found[2]
     result["captured_in"], result["captured_out"] = captured
     difference = abs(result["kernel_in"] - captured[0]) + abs(result["kernel_out"] - captured[1])
     result["difference"] = difference
@@ -49,20 +51,28 @@ def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
         f"the kernel of {host} counted {units.show_count(result['kernel_in'])} and "
         f"{units.show_count(result['kernel_out'])}"
     )
-    return {**result, "sentence": numbers if difference else f"{numbers}: equal"}
+    sentence = numbers if difference else f"{numbers}: equal"
+    if beyond:
+        sentence += f" ({units.show_count(beyond)} more captured before its first reading or after its last)"
+    return {**result, "sentence": sentence}
 
 
-def captured_segments(evidence: Evidence, host: str) -> tuple[int, int] | None:
-    """Count captured TCP segments to and from the host's own addresses; None without a packets table."""
+def captured_segments(evidence: Evidence, host: str) -> tuple[int, int, int] | None:
+    """Count captured TCP segments to and from the host's own addresses between the two readings of its counters, and
+    all those beyond; None without a packets table."""
     table = evidence.folder / "tables" / "packets.parquet"
     if not table.exists():
         return None
     addresses = evidence.addresses(host)
+    to_it, from_it = pl.col("dst_addr").is_in(addresses), pl.col("src_addr").is_in(addresses)
+    counted = pl.col("t_ns").is_between(*evidence.read_at_ns(host))
     segments = pl.scan_parquet(table).filter((pl.col("host") == host) & (pl.col("protocol") == 6))
     counts = segments.select(
-        pl.col("dst_addr").is_in(addresses).sum().alias("in"), pl.col("src_addr").is_in(addresses).sum().alias("out")
+        (to_it & counted).sum().alias("in"),
+        (from_it & counted).sum().alias("out"),
+        ((to_it | from_it) & ~counted).sum().alias("beyond"),
     ).collect()
-    return int(counts["in"][0]), int(counts["out"][0])
+    return int(counts["in"][0]), int(counts["out"][0]), int(counts["beyond"][0])
 
 
 def _syn_acks_again(evidence: Evidence, host: str) -> int:

@@ -41,15 +41,22 @@ def make_run(
     dropped: int = 0,
     fleet: dict[str, Any] | None = None,
     kernel: tuple[int, int] = (10, 8),
+    last_ns: int = 1_900,
     capture_filter: str = "tcp port 9000",
 ) -> Path:
-    """Write a run folder: one server host (captured), one client host, four connections, 10 segments in and 8 out."""
+    """Write a run folder: one server host (captured), one client host, four connections, 10 segments in and 8 out.
+
+    Counters were read at 1,000 and at 2,000 ns; the last segment out passed at `last_ns`.
+    """
     client = {"opened": 3, "errors": {"ECONNREFUSED": 1}, "arrivals": {"not_started": 0}, "phases": []}
     capture = {"interfaces": {"eth0": {"received": 18, "dropped": dropped, "written": 18 - dropped}}}
     # One of the segments out is a retransmission, and one a SYN-ACK sent again, which the kernel counts twice.
     counters = [
-        {"counters": {"Tcp.InSegs": 100, "Tcp.OutSegs": 100}},
-        {"counters": {"Tcp.InSegs": 100 + kernel[0], "Tcp.OutSegs": 99 + kernel[1], "Tcp.RetransSegs": 2}},
+        {"t_ns": 1_000, "counters": {"Tcp.InSegs": 100, "Tcp.OutSegs": 100}},
+        {
+            "t_ns": 2_000,
+            "counters": {"Tcp.InSegs": 100 + kernel[0], "Tcp.OutSegs": 99 + kernel[1], "Tcp.RetransSegs": 2},
+        },
     ]
     files: dict[str, Any] = {
         "manifest.json": {
@@ -93,6 +100,7 @@ def make_run(
     pl.DataFrame(
         {
             "host": ["server"] * 18,
+            "t_ns": [*range(1_001, 1_018), last_ns],
             "protocol": [6] * 18,
             "src_addr": ["10.0.0.3"] * 10 + ["10.0.0.2"] * 8,
             "dst_addr": ["10.0.0.2"] * 10 + ["10.0.0.3"] * 8,

@@ -81,6 +81,22 @@ def test_a_kernel_that_counted_more_than_was_captured_makes_the_run_unknown(tmp_
     assert "10 segments in and 8 out captured; the kernel of server counted 11 and 8" in verdict["lost_evidence"][0]
 
 
+def test_a_segment_after_the_last_reading_is_not_compared_with_the_kernel(tmp_path: Path) -> None:
+    """A FIN that waited for its retransmission timer while everything seemed over (met in a noisy minute)."""
+    folder = make_run(tmp_path, expectation("capture.unreconciled", equal=0), kernel=(10, 7), last_ns=2_001)
+    verdict = judge(folder, {})
+    assert verdict["verdict"] == "pass"
+    said = str(verdict["expectations"][0]["evidence"])
+    assert "10 segments in and 7 out captured; the kernel of server counted 10 and 7: equal" in said
+    assert "(1 more captured before its first reading or after its last)" in said
+
+
+def test_a_segment_up_to_the_last_reading_must_have_been_counted(tmp_path: Path) -> None:
+    verdict = judge(make_run(tmp_path, expectation("fleet.opened", equal=3), kernel=(10, 7), last_ns=2_000), {})
+    assert verdict["verdict"] == "unknown"
+    assert "10 segments in and 8 out captured; the kernel of server counted 10 and 7" in verdict["lost_evidence"][0]
+
+
 def test_a_filter_that_keeps_a_part_is_not_compared_with_the_kernel(tmp_path: Path) -> None:
     folder = make_run(tmp_path, expectation("capture.unreconciled", equal=0), capture_filter="tcp[13] & 2 != 0")
     row = only(folder)
