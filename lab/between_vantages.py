@@ -97,7 +97,7 @@ def _paths(segments: pl.DataFrame) -> pl.DataFrame:
         pl.col("sent_t_ns").count().alias("sent"),
         pl.col("arrived_t_ns").count().alias("arrived"),
         *(
-            pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name)
+            pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)  # of those that can be told
             for name in ("lost", "duplicated")
         ),
         pl.col("reordered").sum(),

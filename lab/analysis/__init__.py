@@ -82,6 +82,8 @@ class Analysis:
                 "last_ns": record.last_ns,
                 "received": record.interface.received,
                 "dropped": record.interface.dropped,
+                "began_ns": record.interface.began_ns,
+                "ended_ns": record.interface.ended_ns,
                 "error": None if record.error is None else str(record.error),
             }
             for number, record in enumerate(self._survey.captures)

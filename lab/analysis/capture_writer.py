@@ -17,8 +17,10 @@ from lab.analysis.pcapng_blocks import (
     IF_NAME,
     IF_OS,
     IF_TSRESOL,
+    ISB_ENDTIME,
     ISB_IFDROP,
     ISB_IFRECV,
+    ISB_STARTTIME,
     OPTION_END,
 )
 
@@ -72,9 +74,19 @@ class PcapngWriter:
         head = struct.pack("<IIIII", interface, t_ns >> 32 & 0xFFFFFFFF, t_ns & 0xFFFFFFFF, len(data), original)
         self._file.write(_block(6, head + data + bytes(-len(data) % 4)))
 
-    def statistics(self, t_ns: int, *, received: int, dropped: int, interface: int = 0) -> None:
-        """Write how many packets the recorder saw and how many of them it lost."""
+    def statistics(
+        self,
+        t_ns: int,
+        *,
+        received: int,
+        dropped: int,
+        interface: int = 0,
+        recorded_ns: tuple[int, int] | None = None,
+    ) -> None:
+        """Write how many packets the recorder saw and how many of them it lost; and from when to when it recorded."""
         body = struct.pack("<III", interface, t_ns >> 32 & 0xFFFFFFFF, t_ns & 0xFFFFFFFF)
+        for code, time_ns in zip((ISB_STARTTIME, ISB_ENDTIME), recorded_ns or (), strict=False):
+            body += _option(code, struct.pack("<II", time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF))
         body += _option(ISB_IFRECV, struct.pack("<Q", received)) + _option(ISB_IFDROP, struct.pack("<Q", dropped))
         self._file.write(_block(5, body + _option(OPTION_END, b"")))
 

@@ -15,7 +15,7 @@ BYTE_ORDER_MAGIC = 0x1A2B3C4D
 
 OPTION_END = 0
 IF_NAME, IF_TSRESOL, IF_FILTER, IF_OS, IF_TSOFFSET = 2, 9, 11, 12, 14
-ISB_IFRECV, ISB_IFDROP, ISB_FILTERACCEPT, ISB_OSDROP = 4, 5, 6, 7
+ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP, ISB_FILTERACCEPT, ISB_OSDROP = 2, 3, 4, 5, 6, 7
 
 
 class BlockBroken(Exception):
@@ -41,6 +41,15 @@ class Interface:
     """Packets the recorder says it saw (isb_ifrecv); None = not told."""
     dropped: int | None = None
     """Packets it says it lost; None = not told."""
+    began_ns: int | None = None
+    ended_ns: int | None = None
+    """When it began to record and when it ended (isb_starttime, isb_endtime); None = not told."""
+
+    def nanoseconds(self, ticks: int) -> int:
+        """A time stamp as ns since 1970, as `records.nanoseconds` has those of packets."""
+        if self.binary_shift < 0:
+            return ticks * self.multiply // self.divide + self.offset_ns
+        return (ticks * 1_000_000_000 >> self.binary_shift) + self.offset_ns
 
 
 def _order(big_endian: bool) -> str:
@@ -136,11 +145,20 @@ def read_statistics(block: bytes, interfaces: Sequence[Interface], *, big_endian
     number = struct.unpack_from(order + "I", block, 8)[0]
     if number >= len(interfaces):
         raise BlockBroken(f"interface statistics for interface {number}, but the section describes {len(interfaces)}")
-    counters = {
-        code: struct.unpack(order + "Q", value)[0] for code, value in _options(block, 20, order) if len(value) == 8
-    }
+    told = {code: value for code, value in _options(block, 20, order) if len(value) == 8}
+    counters = {code: struct.unpack(order + "Q", value)[0] for code, value in told.items()}
     interface = interfaces[number]
+    if ISB_STARTTIME in told:
+        interface.began_ns = interface.nanoseconds(_ticks(told[ISB_STARTTIME], order))
+    if ISB_ENDTIME in told:
+        interface.ended_ns = interface.nanoseconds(_ticks(told[ISB_ENDTIME], order))
     if ISB_IFRECV in counters:
         interface.received = counters[ISB_IFRECV]
     if ISB_IFDROP in counters or ISB_OSDROP in counters:
         interface.dropped = max(counters.get(ISB_IFDROP, 0), counters.get(ISB_OSDROP, 0))
+
+
+def _ticks(value: bytes, order: str) -> int:
+    """A time stamp: its upper 32 bits come first, whatever the byte order."""
+    upper, lower = struct.unpack(order + "II", value)
+    return int(upper << 32 | lower)

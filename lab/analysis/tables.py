@@ -50,6 +50,8 @@ CAPTURES = (
     Column("last_ns", I64, "ns", "time of the latest packet since 1970", "no packet"),
     Column("received", U64, "packets", "packets the recorder says it saw", "the file does not tell"),
     Column("dropped", U64, "packets", "packets the recorder says it lost", "the file does not tell"),
+    Column("began_ns", I64, "ns", "when it began to record, since 1970", "the file does not tell"),
+    Column("ended_ns", I64, "ns", "when it ended", "the file does not tell"),
     Column("error", TEXT, "", "why the file could not be read to its end", "it was read to its end"),
 )
 

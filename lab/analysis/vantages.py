@@ -45,11 +45,12 @@ def join(sender_side: Analysis, receiver_side: Analysis) -> pl.DataFrame:
     direction, with `packets_from` to choose by address. Columns: those that name the segment; `sent_index`,
     `arrived_index` and their times and connections (null where that side has no such copy); `lost`, `duplicated`,
     `reordered`; `delay_ns` (null unless seen at both). A capture that lost packets itself cannot tell its losses from
-    the network's: `lost` and `duplicated` are null then.
+    the network's: `lost` and `duplicated` are null then. So they are for a segment that passed one side while the other
+    did not record: captures end one after another, and a retransmission may come in between.
     """
     sent, arrived = _copies(sender_side, "sent"), _copies(receiver_side, "arrived").drop("direction")
     joined = sent.join(arrived, on=[*KEY, "copy"], how="full", coalesce=True, nulls_equal=True)
-    return _judged(joined, sender_complete=_complete(sender_side), receiver_complete=_complete(receiver_side))
+    return _judged(joined, sender_side, receiver_side)
 
 
 def packets_from(joined: pl.DataFrame, address: str) -> pl.DataFrame:
@@ -62,14 +63,26 @@ def _complete(analysis: Analysis) -> bool:
     return not analysis.errors and not (analysis.captures["dropped"].fill_null(0) > 0).any()
 
 
-def _judged(joined: pl.DataFrame, *, sender_complete: bool, receiver_complete: bool) -> pl.DataFrame:
+def _recorded(analysis: Analysis, first_ns: pl.Expr, last_ns: pl.Expr) -> pl.Expr:
+    """Whether a capture recorded all the time between two; always, where it does not tell when it began and ended."""
+    began, ended = analysis.captures["began_ns"].max(), analysis.captures["ended_ns"].min()
+    return (first_ns >= began if began is not None else pl.lit(True)) & (
+        last_ns <= ended if ended is not None else pl.lit(True)
+    )
+
+
+def _judged(joined: pl.DataFrame, sender_side: Analysis, receiver_side: Analysis) -> pl.DataFrame:
     """Say of each copy what became of it."""
     way = ("src_addr", "src_port", "dst_addr", "dst_port", "protocol")
-    known = pl.lit(True)
+    sent, arrived = pl.col("sent_t_ns"), pl.col("arrived_t_ns")
+    # What is seen at one side alone passed the other within the longest delay that was seen.
+    longest_ns = max(joined.select((arrived - sent).max()).item() or 0, 0)
+    can_tell_loss = arrived.is_not_null() | _recorded(receiver_side, sent, sent + longest_ns)
+    can_tell_copy = sent.is_not_null() | _recorded(sender_side, arrived - longest_ns, arrived)
     rows = joined.with_columns(
-        lost=pl.when(receiver_complete & known).then(pl.col("arrived_t_ns").is_null()),
-        duplicated=pl.when(sender_complete & known).then(pl.col("sent_t_ns").is_null()),
-        delay_ns=pl.col("arrived_t_ns") - pl.col("sent_t_ns"),
+        lost=pl.when(_complete(receiver_side) & can_tell_loss).then(arrived.is_null()),
+        duplicated=pl.when(_complete(sender_side) & can_tell_copy).then(sent.is_null()),
+        delay_ns=arrived - sent,
     ).sort("arrived_t_ns", "arrived_index", nulls_last=True)
     latest = pl.col("sent_t_ns").cum_max().shift(1).over(way)
     rows = rows.with_columns(

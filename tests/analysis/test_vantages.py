@@ -16,12 +16,12 @@ DELAY_NS = 5_000_000
 Frames = list[tuple[int, bytes]]
 
 
-def written(path: Path, frames: Frames, *, dropped: int = 0) -> Path:
+def written(path: Path, frames: Frames, *, dropped: int = 0, recorded_ns: tuple[int, int] | None = None) -> Path:
     """Write frames as a capture."""
     with PcapngWriter(path) as file:
         for t_ns, data in frames:
             file.packet(t_ns, data)
-        file.statistics(frames[-1][0], received=len(frames), dropped=dropped)
+        file.statistics(frames[-1][0], received=len(frames), dropped=dropped, recorded_ns=recorded_ns)
     return path
 
 
@@ -79,3 +79,32 @@ def test_a_retransmission_is_a_copy_of_its_own(tmp_path: Path) -> None:
     ladder.a("PA", 1, ack=1, data=b"abc", id=9)
     rows = joined(tmp_path, ladder.frames, arrived(ladder.frames)[1:])
     assert rows["lost"].to_list() == [True, False]
+
+
+def test_what_is_sent_when_the_receiver_no_longer_records_is_not_called_lost(tmp_path: Path, sent: Frames) -> None:
+    received = arrived(sent[:3])
+    for ended_ns, told in (
+        (sent[4][0] + DELAY_NS, [False, False, False, True, True]),
+        (sent[4][0] + DELAY_NS - 1, [False, False, False, True, None]),
+        (sent[3][0] + DELAY_NS - 1, [False, False, False, None, None]),
+    ):
+        one = written(tmp_path / "a.pcapng", sent)
+        other = written(tmp_path / "b.pcapng", received, recorded_ns=(0, ended_ns))
+        rows = packets_from(join(analyze([one]), analyze([other])), "10.0.0.1")
+        assert rows["lost"].to_list() == told
+
+
+def test_what_arrives_when_the_sender_does_not_yet_record_is_no_duplicate(tmp_path: Path, sent: Frames) -> None:
+    received = arrived(sent)
+    for began_ns, told in ((sent[0][0], [True, *[False] * 4]), (sent[0][0] + 1, [None, *[False] * 4])):
+        one = written(tmp_path / "a.pcapng", sent[1:], recorded_ns=(began_ns, received[-1][0]))
+        other = written(tmp_path / "b.pcapng", received)
+        rows = packets_from(join(analyze([one]), analyze([other])), "10.0.0.1").sort("arrived_t_ns")
+        assert rows["duplicated"].to_list() == told
+
+
+def test_a_capture_tells_from_when_to_when_it_was_recorded(tmp_path: Path, sent: Frames) -> None:
+    captures = analyze([written(tmp_path / "a.pcapng", sent, recorded_ns=(1 << 40, (1 << 60) + 3))]).captures
+    assert captures.select("began_ns", "ended_ns").row(0) == (1 << 40, (1 << 60) + 3)
+    captures = analyze([written(tmp_path / "b.pcapng", sent)]).captures
+    assert captures.select("began_ns", "ended_ns").row(0) == (None, None)
