@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -154,6 +156,33 @@ def test_a_peer_that_never_takes_its_answers_cannot_hold_up_the_stop(start: Star
         result = server.stop()
 
     assert (result["still_open_at_stop"], result["undrained"]) == (1, 1)
+
+
+def test_an_alarm_in_the_middle_of_the_stops_own_handler_ends_no_drain(tmp_path: Path) -> None:
+    """Met once in many runs: the handler had noted that there is a stop, but not yet since when."""
+    code = (
+        "import signal, sys\n"
+        "from lab.inside.servers import startup, threaded_server\n"
+        "begin = startup.Server._stop\n"
+        "def alarmed(server):\n"
+        "    signal.raise_signal(signal.SIGALRM)\n"
+        "    begin(server)\n"
+        "startup.Server._stop = alarmed\n"
+        "startup.run('threads', threaded_server.serve)\n"
+    )
+    command = [sys.executable, "-c", code, "--bind", "127.0.0.1", "--port", "0"]
+    environment = {**os.environ, "LAB_OUT": str(tmp_path)}
+    with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        host, port = json.loads(server.stdout.readline())["address"].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"before")
+            assert client.recv(100) == b"BEFORE"
+            server.terminate()
+            assert client.recv(100) == b"", "the end of the stream, in order"
+        server.communicate(timeout=30)
+    result = json.loads((tmp_path / "server.json").read_text())
+    assert (result["accepted"], result["closed"], result["undrained"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -264,13 +264,15 @@ class Server:
     def _tick(self) -> None:
         """Twice a second, unless `--progress` says otherwise: tell, and hold the drain to its time."""
         self.tell()
+        if not self.stop_arrived_s:  # no stop; or this alarm has come in the middle of the stop's own handler
+            return
         over_s = time.monotonic() - self.stop_arrived_s - self.settings.drain_s
-        if self.stopping and over_s > 0 and not self.cut:
+        if over_s > 0 and not self.cut:
             # Both directions: who is blocked in send, or waits for room, is set free too and closes.
             self.cut = True
             self.count.undrained = self.tally.own().open
             self._shut_all(socket.SHUT_RDWR)
-        if self.stopping and over_s > CUT_GRACE_S:
+        if over_s > CUT_GRACE_S:
             self.finish()  # a handler that computes or sleeps this long is not waited for
 
     # --- telling ---
