@@ -87,8 +87,8 @@ def _figures_of(line: Line) -> Iterator[Figure]:
         yield Figure("capture: lost; of the last 500", f"{lost} %; {tail}", "0 %; 500", lost == 0 and tail == 500)
     elif name == "analysis":
         for what in ("memory", "parquet"):
-            low, high = (line["packets"] / seconds for seconds in reversed(line[f"{what}_interval_s"]))
-            yield _at_least(f"analysis, {what}", line[f"{what}_packets_per_s"], (low, high), REACH[what], " packets/s")
+            rate = line[f"{what}_packets_per_s"]
+            yield _at_least(f"analysis, {what}", rate, _rates(line, what), REACH[what], " packets/s")
         for tool in ("tshark", "tcptrace"):
             if line[f"times_{tool}"] is not None:
                 interval = line[f"times_{tool}_interval"]
@@ -108,6 +108,12 @@ def _figures_of(line: Line) -> Iterator[Figure]:
         reached = line["connect_s"] <= most and line["verdict"] == "pass"
         what = f"{units.show_count(line['connections'])} connections open"
         yield Figure(what, f"{line['connect_s']} s, {line['verdict']}", f"at most {most:g} s, pass", reached)
+
+
+def _rates(line: Line, subject: str) -> tuple[float, float]:
+    """The interval of an analysis in packets a second."""
+    least_s, most_s = line[f"{subject}_interval_s"]
+    return line["packets"] / most_s, line["packets"] / least_s
 
 
 def _at_least(what: str, value: float, interval: Sequence[float], least: float, unit: str = "") -> Figure:
@@ -207,7 +213,7 @@ def _draw_analysis(line: Line) -> str:
     for key, (name, hue) in names.items():
         if f"{key}_s" in line:
             value = line[f"{key}_packets_per_s"]
-            low, high = (line["packets"] / seconds for seconds in reversed(line[f"{key}_interval_s"]))
+            low, high = _rates(line, key)
             told = f"{units.show_count(round(value, -3))} packets/s"
             rows.append(Bar(name=name, value=value, low=low, high=high, told=told, hue=hue))
     axis = logarithmic(10_000, 10_000_000, "packets a second, from file to tables", units.show_count)

@@ -29,6 +29,8 @@ MAGIC = b"LABCODE1"
 HEADER_BYTES = 16
 SWITCH = "LAB_MACHINE_CODE"
 """Environment: `off` has the interpreter run every text."""
+MACHINE_CODE = "machine code"
+"""What a result says of a loop that ran as such."""
 _MAP_FAILED = -1
 
 
@@ -75,6 +77,14 @@ def load(*texts: str, calls: tuple[str, ...], arguments: int) -> Callable[..., A
         code(scratch.address, scratch.address, addresses.address, *given)
 
     return entered
+
+
+def load_or_none(*texts: str, calls: tuple[str, ...], arguments: int) -> tuple[Callable[..., Any] | None, str]:
+    """`load`, or None where the interpreter must run the text; and which of the two it is, in words for a result."""
+    try:
+        return load(*texts, calls=calls, arguments=arguments), MACHINE_CODE
+    except NoCode as reason:
+        return None, f"interpreter: {reason}"
 
 
 def _executable(code: bytes) -> int:

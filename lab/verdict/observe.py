@@ -114,7 +114,7 @@ class Evidence:
         observed, keeper = (self.folder / "hosts" / host / name for name in ("observed.json", "host.json"))
         if not observed.exists() or not keeper.exists():
             return None
-        readings = json.loads(observed.read_text())["counters"]
+        readings = self._readings(host)
         if len(readings) < 2:
             return None
         zeros = dict.fromkeys(json.loads(keeper.read_text()).get("counters_first", {}), 0)
@@ -122,8 +122,13 @@ class Evidence:
 
     def read_at_ns(self, host: str) -> tuple[int, int]:
         """Return when the first and the last of them were read, by the clock that packets are stamped with."""
-        readings = json.loads((self.folder / "hosts" / host / "observed.json").read_text())["counters"]
+        readings = self._readings(host)
         return int(readings[0]["t_ns"]), int(readings[-1]["t_ns"])
+
+    def _readings(self, host: str) -> list[dict[str, Any]]:
+        """Every reading of a host's counters, in their order."""
+        observed = json.loads((self.folder / "hosts" / host / "observed.json").read_text())
+        return list(observed["counters"])
 
     def addresses(self, host: str) -> list[str]:
         """Return the host's own addresses."""

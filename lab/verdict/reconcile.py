@@ -42,12 +42,12 @@ def reconcile(evidence: Evidence, host: str) -> dict[str, Any]:
     found = captured_segments(evidence, host)
     if found is None:
         return {**result, "sentence": f"{host}: no packets table"}
-    captured, beyond = found[:2], found[2]
-    result["captured_in"], result["captured_out"] = captured
-    difference = abs(result["kernel_in"] - captured[0]) + abs(result["kernel_out"] - captured[1])
+    captured_in, captured_out, beyond = found
+    result["captured_in"], result["captured_out"] = captured_in, captured_out
+    difference = abs(result["kernel_in"] - captured_in) + abs(result["kernel_out"] - captured_out)
     result["difference"] = difference
     numbers = (
-        f"{units.show_count(captured[0])} segments in and {units.show_count(captured[1])} out captured; "
+        f"{units.show_count(captured_in)} segments in and {units.show_count(captured_out)} out captured; "
         f"the kernel of {host} counted {units.show_count(result['kernel_in'])} and "
         f"{units.show_count(result['kernel_out'])}"
     )

@@ -48,10 +48,7 @@ WAIT_MS = 50
 def hot_loop_code() -> tuple[Callable[..., None] | None, str]:
     """The loop as machine code, if there is any; and what runs it, in words."""
     texts = (loop.__file__, loop_calls.__file__, latency_log.__file__)
-    try:
-        return machine_code.load(*texts, calls=loop_calls.FUNCTIONS, arguments=10), "machine code"
-    except machine_code.NoCode as reason:
-        return None, f"interpreter: {reason}"
+    return machine_code.load_or_none(*texts, calls=loop_calls.FUNCTIONS, arguments=10)
 
 
 def suits(worker: Worker, phase: ClosedLoad) -> bool:

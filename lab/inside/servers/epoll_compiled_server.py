@@ -42,7 +42,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MACHINE_CODE = "machine code"
 BUFFER_BYTES = 1024 * 1024
 """Room for what one turn receives; a single recv may always be whole."""
 
@@ -59,7 +58,7 @@ class EpollCompiledServer(EpollServer):
         super().__init__(server, listener)
         self.turn = Turn(self)
         server.extra["turn"] = self.turn.runs_as
-        if self.turn.runs_as != MACHINE_CODE:
+        if self.turn.runs_as != machine_code.MACHINE_CODE:
             lifecycle.say(f"turns are taken by the {self.turn.runs_as}")
 
     def loop(self) -> None:
@@ -131,21 +130,20 @@ class Turn:
         self._buffer = mmap.mmap(-1, it[compiled.ROOM])  # pages that nothing is received into are never there
         self._replies: list[bytes] = []
         self._answers = b""
-        self._run, self.runs_as = self._runner(server)
-
-    def _runner(self, server: EpollServer) -> tuple[Callable[[bytes], object], str]:
-        """Return what takes a turn, given the answers; and what runs it, in words."""
-        arrays = (self._it, self.descriptors, self._counts, self._lengths)
         texts = (compiled.__file__, loop_calls.__file__)
-        try:
-            code = machine_code.load(*texts, calls=loop_calls.FUNCTIONS, arguments=7)
-        except machine_code.NoCode as reason:
+        code, self.runs_as = machine_code.load_or_none(*texts, calls=loop_calls.FUNCTIONS, arguments=7)
+        self._run = self._runner(code, server)
+
+    def _runner(self, code: Callable[..., None] | None, server: EpollServer) -> Callable[[bytes], object]:
+        """Return what takes a turn, given the answers."""
+        arrays = (self._it, self.descriptors, self._counts, self._lengths)
+        if code is None:
             calls = Calls(server.epoll.poll, os.read, os.write)
-            return partial(compiled.turn, calls, *arrays, [], self._buffer), f"interpreter: {reason}"
+            return partial(compiled.turn, calls, *arrays, [], self._buffer)
         self._events = array("B", bytes(compiled.EVENTS * MOST_EVENT_BYTES))
         self._memory = Memory.of(self._buffer)  # kept: this is what the code is lent
         addresses = [memory.buffer_info()[0] for memory in (*arrays, self._events)]
-        return partial(code, *addresses, self._memory.address), MACHINE_CODE
+        return partial(code, *addresses, self._memory.address)
 
     def answer_with(self, replies: list[bytes]) -> int:
         """Have the next turn begin with these, one for each of `descriptors`; returns how many bytes they are."""
@@ -159,8 +157,10 @@ class Turn:
         """Take a turn. Raises OSError where waiting failed."""
         self._run(self._answers)
         ready = self._it[compiled.READY]
-        if ready < 0 and ready != -errno.EINTR:
-            raise OSError(-ready, os.strerror(-ready))
+        if ready < 0:  # a signal, unless waiting failed
+            if ready != -errno.EINTR:
+                raise OSError(-ready, os.strerror(-ready))
+            self._it[compiled.READY] = 0
 
     @property
     def unusual(self) -> int:
@@ -169,7 +169,7 @@ class Turn:
 
     def received(self) -> list[bytes]:
         """What was read from each of `descriptors`, if nothing was unusual."""
-        return list(map(self.stream().read, self._counts[: max(self._it[compiled.READY], 0)]))
+        return list(map(self.stream().read, self._counts[: self._it[compiled.READY]]))
 
     def stream(self) -> BytesIO:
         """All that was received, end to end."""
@@ -177,7 +177,7 @@ class Turn:
 
     def reads(self) -> list[tuple[int, int]]:
         """Each descriptor that was ready, and what its read gave."""
-        ready = max(self._it[compiled.READY], 0)
+        ready = self._it[compiled.READY]
         return list(zip(self.descriptors[:ready], self._counts[:ready], strict=True))
 
     def answers_sent(self) -> list[tuple[int, bytes, int]]:
