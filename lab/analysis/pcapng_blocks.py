@@ -45,11 +45,14 @@ class Interface:
     ended_ns: int | None = None
     """When it began to record and when it ended (isb_starttime, isb_endtime); None = not told."""
 
-    def nanoseconds(self, ticks: int) -> int:
-        """A time stamp as ns since 1970, as `records.nanoseconds` has those of packets."""
-        if self.binary_shift < 0:
-            return ticks * self.multiply // self.divide + self.offset_ns
-        return (ticks * 1_000_000_000 >> self.binary_shift) + self.offset_ns
+    def time_ns(self, stamp: bytes, order: str) -> int | None:
+        """A time stamp, whose upper 32 bits come first in either byte order, as ns since 1970; None for one that 64
+        bits cannot hold. Those of packets are the business of `records.nanoseconds`, which Python cannot call."""
+        upper, lower = struct.unpack(order + "II", stamp)
+        ticks = upper << 32 | lower
+        scaled = ticks * self.multiply // self.divide if self.binary_shift < 0 else ticks * 10**9 >> self.binary_shift
+        time_ns = int(scaled + self.offset_ns)
+        return time_ns if -(1 << 63) <= time_ns < 1 << 63 else None
 
 
 def _order(big_endian: bool) -> str:
@@ -149,16 +152,10 @@ def read_statistics(block: bytes, interfaces: Sequence[Interface], *, big_endian
     counters = {code: struct.unpack(order + "Q", value)[0] for code, value in told.items()}
     interface = interfaces[number]
     if ISB_STARTTIME in told:
-        interface.began_ns = interface.nanoseconds(_ticks(told[ISB_STARTTIME], order))
+        interface.began_ns = interface.time_ns(told[ISB_STARTTIME], order)
     if ISB_ENDTIME in told:
-        interface.ended_ns = interface.nanoseconds(_ticks(told[ISB_ENDTIME], order))
+        interface.ended_ns = interface.time_ns(told[ISB_ENDTIME], order)
     if ISB_IFRECV in counters:
         interface.received = counters[ISB_IFRECV]
     if ISB_IFDROP in counters or ISB_OSDROP in counters:
         interface.dropped = max(counters.get(ISB_IFDROP, 0), counters.get(ISB_OSDROP, 0))
-
-
-def _ticks(value: bytes, order: str) -> int:
-    """A time stamp: its upper 32 bits come first, whatever the byte order."""
-    upper, lower = struct.unpack(order + "II", value)
-    return int(upper << 32 | lower)

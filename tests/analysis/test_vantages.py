@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 
 from lab.analysis import analyze
 from lab.analysis.capture_file import PcapngWriter
+from lab.analysis.pcapng_blocks import read_interface, read_statistics
 from lab.analysis.vantages import join, packets_from
 from tests.pcaps.craft import Ladder
 
@@ -108,3 +110,27 @@ def test_a_capture_tells_from_when_to_when_it_was_recorded(tmp_path: Path, sent:
     assert captures.select("began_ns", "ended_ns").row(0) == (1 << 40, (1 << 60) + 3)
     captures = analyze([written(tmp_path / "b.pcapng", sent)]).captures
     assert captures.select("began_ns", "ended_ns").row(0) == (None, None)
+
+
+def test_a_time_that_64_bits_cannot_hold_is_not_told(tmp_path: Path, sent: Frames) -> None:
+    path = written(tmp_path / "a.pcapng", sent, recorded_ns=((1 << 63) - 1, (1 << 64) - 1))
+    assert analyze([path]).captures.select("began_ns", "ended_ns").row(0) == ((1 << 63) - 1, None)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "ticks", "expected_ns"),
+    [(6, 3_000_001, 3_000_001_000), (9, 7, 7), (0x80 | 10, 1024 + 512, 1_500_000_000), (12, 5_999, 5)],
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_recorders_times_are_in_the_units_of_its_interface(
+    order: str, resolution: int, ticks: int, expected_ns: int
+) -> None:
+    def block(kind: int, body: bytes) -> bytes:
+        length = struct.pack(order + "I", 12 + len(body))
+        return struct.pack(order + "I", kind) + length + body + length
+
+    tsresol = struct.pack(order + "HH", 9, 1) + bytes([resolution, 0, 0, 0])
+    described = read_interface(block(1, struct.pack(order + "HHI", 1, 0, 0) + tsresol), big_endian=order == ">")
+    end = struct.pack(order + "HHII", 3, 8, ticks >> 32, ticks & 0xFFFFFFFF)
+    read_statistics(block(5, struct.pack(order + "III", 0, 0, 0) + end), [described], big_endian=order == ">")
+    assert (described.began_ns, described.ended_ns) == (None, expected_ns)
